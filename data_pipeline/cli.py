@@ -1,0 +1,215 @@
+"""The command line of the data side: `maxlm-data COMMAND --help` says what each command does."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from rich.console import Console
+
+from data_pipeline.config import DataConfig
+from maxlm import config as config_lib
+from maxlm.errors import ConfigError, UserError, did_you_mean
+
+# Commands import what they run when they run: --help answers at once, and looking at a data set needs no engine.
+
+
+def _ingest(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline import ingest
+    from data_pipeline.document import INGESTED, QUARANTINED
+
+    ingest.run(config, options.dataset)
+    documents, bad = _count(options.dataset, INGESTED), _count(options.dataset, QUARANTINED)
+    look = " (look: maxlm-data inspect --quarantine)" if bad else ""
+    return f"{documents:,} documents; {bad:,} pieces of input in quarantine{look}"
+
+
+def _clean(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline import engine, recipe
+    from maxlm.paths import as_path
+
+    recipe.run(config, options.dataset)
+    folder = as_path(options.dataset) / recipe.CLEANED
+    reasons = [engine.read_partition(folder / n, ["reason"])["reason"] for n in engine.require(folder, "clean")]
+    documents = sum(map(len, reasons))
+    dropped = documents - sum(column.null_count for column in reasons)
+    return f"{documents:,} documents judged, {dropped:,} to be dropped (dedup drops them)"
+
+
+def _dedup(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline import dedup
+    from data_pipeline.document import DOCUMENTS, REMOVED_DOCUMENTS
+
+    dedup.run(config, options.dataset)
+    kept, removed = _count(options.dataset, DOCUMENTS), _count(options.dataset, REMOVED_DOCUMENTS)
+    return f"{kept:,} documents kept, {removed:,} removed (look: maxlm-data report, maxlm-data inspect --removed)"
+
+
+def _tokenizer(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline.produce import tokenizer
+
+    tokenizer.run(config, options.dataset)
+    return f"tokenizer stands in {options.dataset}/tokenizer"
+
+
+def _produce(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline.produce import producer
+
+    producer.run(config, options.dataset)
+    return f"blocks stand in {options.dataset}/blocks"
+
+
+def _count(dataset: str, folder: str) -> int:
+    from data_pipeline import engine
+    from maxlm.paths import as_path
+
+    path = as_path(dataset) / folder
+    return sum(engine.read_partition(path / name).num_rows for name in engine.require(path, "ingest"))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from data_pipeline.report import corpus_report, print_report
+
+    print_report(corpus_report(options.dataset), Console())
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from data_pipeline import inspection
+
+    console = Console()
+    if options.block is not None:
+        from data_pipeline.produce import inspect
+
+        inspect.show_block(options.dataset, options.block, options.n)
+    elif options.removed or options.reason:
+        inspection.show_removed(options.dataset, options.n, options.reason, console)
+    elif options.quarantine:
+        inspection.show_quarantine(options.dataset, options.n, console)
+    else:
+        inspection.show_dataset(options.dataset, console)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A command that makes something from a config."""
+
+    run: Callable[[DataConfig, argparse.Namespace], str]
+    summary: str
+    details: str
+
+
+STEPS = {
+    "ingest": _Step(
+        _ingest,
+        "read the sources into documents",
+        "Reads config.sources (text, Markdown, reStructuredText, source code, JSON lines, JSON, Parquet, each also "
+        "compressed) into DATASET/corpus/ingested. What can't be read goes to DATASET/corpus/quarantine, with reasons.",
+    ),
+    "clean": _Step(
+        _clean,
+        "judge and edit the documents by the recipe",
+        "Runs config.recipe over the documents and writes each one's verdict beside it; nothing is dropped yet.",
+    ),
+    "dedup": _Step(
+        _dedup,
+        "find duplicates and decide what stays",
+        "Finds exact and near-duplicates among what the recipe keeps, then writes DATASET/documents, and "
+        "DATASET/removed with the reason for each.",
+    ),
+    "tokenizer": _Step(
+        _tokenizer,
+        "train the tokenizer",
+        "Trains config.tokenizer on a sample of DATASET/documents drawn by the mixture.",
+    ),
+    "produce": _Step(
+        _produce,
+        "write training blocks, and stay ahead of the training run",
+        "Selects, tokenises and packs documents into DATASET/blocks. Run again after an interruption, it goes on.",
+    ),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports mistakes as one line, like everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="maxlm-data", description="Prepares pretraining data: from raw text to training blocks.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, step in STEPS.items():
+        example = f"maxlm-data {name} --config=configs/data/quickstart.py --dataset=/tmp/data"
+        sub = _add_command(commands, name, step.summary, step.details, example)
+        sub.add_argument("--config", required=True, metavar="FILE.py[:ARG]", help="a file with get_config()")
+        sub.usage = f"maxlm-data {name} --config=FILE.py --dataset=DIR [--config.KEY=VALUE ...]"
+    details = (
+        "Shows what a data set holds: its stages and sizes, or samples of what was removed or set aside, or a block."
+    )
+    example = "maxlm-data inspect --dataset=/tmp/data --removed --reason=near_duplicate -n 3"
+    sub = _add_command(commands, "inspect", "look into a data set", details, example)
+    sub.add_argument("--removed", action="store_true", help="samples of removed documents by reason")
+    sub.add_argument("--reason", default="", metavar="REASON", help="only what was removed for this")
+    sub.add_argument("--quarantine", action="store_true", help="samples of input that never became a document")
+    sub.add_argument("--block", type=int, metavar="K", help="rows of block K, decoded")
+    sub.add_argument("-n", type=int, default=3, metavar="COUNT", help="how many of each (default: %(default)s)")
+    details = "Prints what the corpus is made of before and after, and what took the rest; saves corpus/report.json."
+    example = "maxlm-data report --dataset=/tmp/data"
+    _add_command(commands, "report", "composition of the corpus and removals, as tables", details, example)
+    return parser
+
+
+def _add_command(commands: argparse._SubParsersAction, name: str, summary: str, details: str, example: str):
+    sub = commands.add_parser(name, help=summary, description=details, epilog=f"example: {example}", allow_abbrev=False)
+    sub.add_argument("--dataset", required=True, metavar="DIR", help="the data set's folder")
+    return sub
+
+
+def _overrides(unknown: Sequence[str], options: argparse.Namespace) -> config_lib.Overrides:
+    """The ``--config.a.b=value`` arguments as pairs; anything else that argparse left over is a mistake."""
+    for argument in unknown:
+        key = argument.partition("=")[0]
+        if key.startswith("--") and (not key.startswith("--config.") or not hasattr(options, "config")):
+            known = [f"--{name}" for name in vars(options) if name != "command"]
+            raise ConfigError(f"unknown argument {argument!r}{did_you_mean(key, known)}")
+    return config_lib.parse_overrides(unknown)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Runs one command line.
+
+    Raises:
+      UserError: a mistake in the arguments, the config or the data.
+    """
+    known = [*STEPS, "inspect", "report"]
+    if argv and not argv[0].startswith("-") and argv[0] not in known:
+        raise ConfigError(f"no command {argv[0]!r}{did_you_mean(argv[0], known)}")
+    options, unknown = _parser().parse_known_args(argv)
+    overrides = _overrides(unknown, options)
+    if options.command in STEPS:
+        config = config_lib.load(options.config, overrides, DataConfig)
+        start = time.monotonic()
+        told = STEPS[options.command].run(config, options)
+        print(f"{options.command}: {told}, {time.monotonic() - start:.1f} s")
+    else:
+        (_inspect if options.command == "inspect" else _report)(options)
+
+
+def main() -> int:
+    """The entry point of `maxlm-data`: 0 done, 2 a mistake that the user can mend, 130 interrupted."""
+    try:
+        run(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: what is finished stays; the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

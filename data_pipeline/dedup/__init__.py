@@ -1,0 +1,1 @@
+from data_pipeline.dedup.stage import run as run

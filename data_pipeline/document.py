@@ -1,0 +1,30 @@
+"""The columns of a document, wherever documents stand in Parquet, and the layout of a data set's folder."""
+
+import pyarrow as pa
+
+# A document, immutable once ingested. `id` is the digest of source and content.
+DOCUMENT = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("source", pa.string()),
+        ("domain", pa.string()),
+        ("language", pa.string()),
+    ]
+)
+# A document that was dropped, with the operator that dropped it and its reason; for a duplicate, `evidence` names the
+# document that was kept and their similarity.
+REMOVED = pa.schema([*DOCUMENT, ("operator", pa.string()), ("reason", pa.string()), ("evidence", pa.string())])
+# A piece of input that never became a document.
+QUARANTINE = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()), ("sample", pa.string())])
+
+# Folders below DATASET/, in the order in which data flows.
+INGESTED = "corpus/ingested"
+QUARANTINED = "corpus/quarantine"
+ATTRIBUTES = "corpus/attributes"  # /<stage>: same partitions and order as ingested
+DOCUMENTS = "documents"  # what was kept
+REMOVED_DOCUMENTS = "removed"
+TOKENIZER = "tokenizer"
+LEDGER = "ledger"
+BLOCKS = "blocks"
+VALIDATION = "validation"

@@ -1,0 +1,1 @@
+from data_pipeline.ingest.stage import run as run

@@ -1,0 +1,68 @@
+"""How long a document is, and how long its words are.
+
+Limits by default: Rae et al. 2021 (Gopher), arXiv 2112.11446, section A.1.1: 50 to 100,000 words, of 3 to 10
+characters on average.
+"""
+
+from dataclasses import dataclass
+
+from data_pipeline.operators.base import Filter
+from data_pipeline.operators.words import split_words
+
+
+@dataclass(frozen=True)
+class Length(Filter):
+    """Drops what is shorter or longer than allowed, in words (Chinese: characters) or in characters; 0: no limit."""
+
+    min_words: int = 50
+    max_words: int = 100_000
+    min_chars: int = 0
+    max_chars: int = 0
+
+    def reason(self, text: str) -> str | None:
+        if len(text) < self.min_chars:
+            return "too_few_characters"
+        if self.max_chars and len(text) > self.max_chars:
+            return "too_many_characters"
+        if not self.min_words and not self.max_words:
+            return None
+        words = len(split_words(text))
+        if words < self.min_words:
+            return "too_few_words"
+        return "too_many_words" if self.max_words and words > self.max_words else None
+
+
+@dataclass(frozen=True)
+class WordLength(Filter):
+    """Drops text whose words average too short (s p a c e d) or too long (tables, base64). For scripts with spaces."""
+
+    min_mean: float = 3.0  # characters
+    max_mean: float = 10.0
+
+    def reason(self, text: str) -> str | None:
+        words = text.split()
+        if not words:
+            return None
+        mean = sum(map(len, words)) / len(words)
+        if mean < self.min_mean:
+            return "words_too_short"
+        return "words_too_long" if mean > self.max_mean else None
+
+
+@dataclass(frozen=True)
+class LineLength(Filter):
+    """Drops code with lines that no person wrote: data, minified or generated files.
+
+    Limits by default: Chen et al. 2021 (Codex), arXiv 2107.03374, section 3.1: mean above 100, longest above 1000.
+    """
+
+    max_mean: float = 100.0  # characters
+    max_longest: int = 1000
+
+    def reason(self, text: str) -> str | None:
+        lengths = [len(line) for line in text.splitlines()]
+        if not lengths:
+            return None
+        if max(lengths) > self.max_longest:
+            return "line_too_long"
+        return "lines_too_long" if sum(lengths) / len(lengths) > self.max_mean else None

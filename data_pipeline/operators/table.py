@@ -1,0 +1,36 @@
+"""The operators that recipes can name, and how a recipe's line becomes one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data_pipeline.operators.base import Operator
+from data_pipeline.operators.length import Length, LineLength, WordLength
+from data_pipeline.operators.ratios import AlphabeticWords, CharacterShares, LineMarks, StopWords, SymbolRatio
+from data_pipeline.operators.redact import Redact
+from data_pipeline.operators.repetition import Repetition
+from maxlm.config import freeze
+from maxlm.errors import ConfigError, did_you_mean
+
+OPERATORS: dict[str, type[Operator]] = {
+    "alphabetic_words": AlphabeticWords,
+    "character_shares": CharacterShares,
+    "length": Length,
+    "line_length": LineLength,
+    "line_marks": LineMarks,
+    "redact": Redact,
+    "repetition": Repetition,
+    "stop_words": StopWords,
+    "symbol_ratio": SymbolRatio,
+    "word_length": WordLength,
+}
+
+
+def build(name: str, params: Mapping[str, Any], where: str) -> Operator:
+    """The operator called `name` with `params`; `where` names the place in the config for errors.
+
+    Raises:
+      ConfigError: no such operator, no such parameter (with the nearest known one), or a value of the wrong type.
+    """
+    if name not in OPERATORS:
+        raise ConfigError(f"{where}: no operator {name!r}{did_you_mean(name, OPERATORS)}")
+    return freeze(OPERATORS[name], params, f"{where}.{name}")

@@ -1,0 +1,64 @@
+"""Shows a finished block to a person: its manifest, and rows as text."""
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from data_pipeline.document import TOKENIZER
+from maxlm.blocks.format import PADDING_DOMAIN, Rows
+from maxlm.blocks.manifest import Manifest
+from maxlm.blocks.reader import BlockStore
+from maxlm.paths import PathLike, as_path
+from maxlm.tokenizer.spm import Tokenizer
+
+
+def show_block(dataset: PathLike, block: int, n: int, blocks: str = "blocks") -> None:
+    """Prints the manifest of `block` and `n` rows, decoded, spread over it. `blocks`: "blocks" or "validation".
+
+    Raises:
+      DataError: no such block, or it is damaged, or its tokenizer is missing.
+    """
+    store = BlockStore(dataset, blocks)
+    manifest = store.verify(block)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_table(manifest, str(store.folder(block))))
+    if n <= 0:
+        return
+    tokenizer = Tokenizer.load(as_path(dataset) / TOKENIZER)
+    source = store.source(block)
+    for row in np.unique(np.linspace(0, len(source) - 1, n).astype(int)).tolist():
+        console.rule(f"row {row}")
+        console.print(row_text(store.info.row_format.decode(source.__getitems__([row])), store.info.domains, tokenizer))
+
+
+def _table(manifest: Manifest, title: str) -> Table:
+    table = Table(title=title, show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    account, written = manifest.account, max(1, manifest.account.written)
+    table.add_row("rows", f"{manifest.rows:,} of {manifest.seq_len + 1:,} tokens in {len(manifest.shards)} shards")
+    table.add_row("selected", f"{account.selected:,} tokens in {manifest.documents:,} uses of documents")
+    table.add_row("= written", f"{account.written:,}")
+    table.add_row("+ truncated", f"{account.truncated:,}")
+    table.add_row("padded", f"{account.padded:,}")
+    for label, parts in (("domain", manifest.domain_tokens), ("source", manifest.source_tokens)):
+        for name, tokens in sorted(parts.items(), key=lambda item: -item[1]):
+            table.add_row(f"{label} {name}", f"{tokens:,} ({tokens / written:.1%})")
+    table.add_row("stage, seed", f"{manifest.stage}, {manifest.seed}")
+    table.add_row("tokenizer", manifest.tokenizer_digest[:16])
+    return table
+
+
+def row_text(row: Rows, domains: tuple[str, ...], tokenizer: Tokenizer) -> Text:
+    """One row `[1, seq_len + 1]` as text: each segment under a mark that names its domain and length."""
+    text = Text()
+    begins = np.flatnonzero(row.starts[0]).tolist()
+    for begin, end in zip(begins, [*begins[1:], row.tokens.shape[1]], strict=True):
+        held = row.domains[0, begin:end] != PADDING_DOMAIN
+        ids = row.tokens[0, begin:end][held]
+        name = domains[row.domains[0, begin]] if held[0] else "padding"
+        whole = "from its beginning" if len(ids) and ids[0] == tokenizer.bos_id else "continued"
+        text.append(f"┃ {name}, {int(held.sum())} tokens, {whole}\n" if held[0] else "┃ padding\n", style="bold cyan")
+        text.append(tokenizer.decode(ids.tolist()) + "\n")
+    return text

@@ -1,0 +1,61 @@
+"""`maxlm`: dispatch, help, and errors as one line."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from maxlm import __version__
+from maxlm.config import parse_overrides
+from maxlm.errors import ConfigError, DiskFullError, UserError, did_you_mean
+
+# command -> what it does; each is a module of this folder with add_arguments(parser) and run(arguments, overrides)
+COMMANDS = {
+    "train": "train a model on the blocks of a data set; the same command again goes on where it stopped",
+    "eval": "held-out loss and bits per byte, per domain",
+    "generate": "continue a prompt",
+    "status": "where a run stands",
+    "rollback": "put a run back to the checkpoint after a block",
+    "report": "one HTML page about a run",
+}
+
+_CONFIGURED = {"train", "eval"}  # commands that take --config.a.b=v
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on absent accelerators
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        print(f"error: no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    parser = argparse.ArgumentParser(
+        prog="maxlm", description="Train language models, from blocks of tokens to a model that you can talk to."
+    )
+    parser.add_argument("--version", action="version", version=f"maxlm {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if argv[:1] == [name]:  # the others' modules (jax among what they import) are left unloaded
+            importlib.import_module(f"maxlm.cli.{name}").add_arguments(command)
+    arguments, rest = parser.parse_known_args(argv)
+    try:
+        overrides = parse_overrides(rest)
+        if overrides and arguments.command not in _CONFIGURED:
+            raise ConfigError(f"maxlm {arguments.command} takes no --config.{overrides[0][0]}; try --help")
+        importlib.import_module(f"maxlm.cli.{arguments.command}").run(arguments, overrides)
+    except DiskFullError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(2)  # threads that still try to write would hold up, or clutter, an orderly exit
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""`maxlm status --workdir=RUN`"""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from maxlm.config import Overrides
+from maxlm.errors import DataError
+from maxlm.paths import as_path
+from maxlm.report.collect import RunRecord, collect_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
+
+
+def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
+    workdir = as_path(arguments.workdir)
+    if not (workdir / "journal.jsonl").exists():
+        raise DataError(f"{workdir}: not a run (no journal.jsonl)")
+    record = collect_run(workdir)
+    console = Console()
+    console.print(_summary(record))
+    console.print(_blocks(record))
+
+
+def _summary(record: RunRecord) -> Table:
+    table = Table(title=str(record.workdir), show_header=False)
+    rows = {
+        "state": record.state,
+        "step": f"{record.step} of {record.total_steps}" if record.total_steps else str(record.step),
+        "blocks done": f"{record.blocks_done} of {record.config['data']['num_blocks']}",
+        "left out": ", ".join(map(str, record.skipped)) or "none",
+        "checkpoints": ", ".join(map(str, record.checkpoints)) or "none",
+        "rollbacks": str(len(record.rollbacks)),
+        "data set": record.config["data"]["dataset"],
+    }
+    if record.metrics:
+        last = record.metrics[-1]
+        rows["loss"] = f"{last['loss']:.4f} at step {last['step']}"
+        rows["tokens/s"] = (
+            f"{last['tokens_per_s']:,.0f} (MFU {last['mfu']:.1%}, waits for data {last['data_wait_share']:.2%})"
+        )
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _blocks(record: RunRecord) -> Table:
+    table = Table(title="blocks, in the order in which they were trained on")
+    for name in ("block", "ended at step", "validation loss", "outcome"):
+        table.add_column(name, justify="right")
+    for block in record.blocks:
+        loss = "–" if block.validation_loss is None else f"{block.validation_loss:.4f}"
+        table.add_row(str(block.block), str(block.step), loss, "rolled back" if block.undone else "kept")
+    return table

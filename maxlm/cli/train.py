@@ -1,0 +1,104 @@
+"""`maxlm train --config=configs/X.py --workdir=RUN [--config.a.b=v …]`"""
+
+import argparse
+import json
+import shutil
+import time
+from contextlib import nullcontext
+
+import jax
+from jax.sharding import Mesh
+
+from maxlm import config as configs
+from maxlm.blocks.reader import BlockStore
+from maxlm.config import Overrides
+from maxlm.errors import ConfigError, DataError, naming_full_disk
+from maxlm.eval.perplexity import Validation
+from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.distributed import initialize
+from maxlm.paths import PathLike, as_path, exclusive
+from maxlm.tokenizer.spm import MODEL_FILE, Tokenizer
+from maxlm.train.checkpoint import quieten_failed_saves
+from maxlm.train.config import Config
+from maxlm.train.hardware import keep_scratch_memory
+from maxlm.train.loop import Evaluate, train
+
+_POLL_S = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", required=True, metavar="FILE[:ARGS]", help="a config file, e.g. configs/quickstart.py"
+    )
+    parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run; the same one goes on")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
+    parser.epilog = (
+        "Any key of the config can be set: --config.model.num_layers=4 --config.data.dataset=DIR. "
+        "Give the same command again to go on after a stop or a crash."
+    )
+
+
+def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
+    config = configs.load(arguments.config, overrides, Config)
+    if arguments.print_config:
+        print(json.dumps(configs.to_dict(config), indent=2))
+        return
+    for group, values in configs.to_dict(config).items():  # resolved: defaults, file and command line
+        print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in values.items()))
+    if not config.data.dataset:
+        raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
+    keep_scratch_memory()
+    quieten_failed_saves()
+    initialize()
+    first = jax.process_index() == 0  # the others share its folder
+    lock = exclusive(as_path(arguments.workdir) / ".lock", f"{arguments.workdir}: this run is training already")
+    with lock if first else nullcontext():
+        store = wait_for_dataset(config.data.dataset, config.data.wait_s)
+        evaluator = make_validation if config.train.eval_every_blocks else None
+        with naming_full_disk("a run", arguments.workdir):
+            if first:
+                keep_tokenizer(store, arguments.workdir)
+            train(config, arguments.workdir, store, evaluator)
+
+
+def wait_for_dataset(dataset: PathLike, wait_s: float) -> BlockStore:
+    """Opens a data set, giving the data process time to begin it."""
+    deadline = time.monotonic() + wait_s
+    path = as_path(dataset)
+    if not path.exists():
+        raise DataError(
+            f"{path}: no such data set; make one with maxlm-data (ingest, clean, dedup, tokenizer, produce)"
+        )
+    while not (path / "dataset.json").exists():
+        if time.monotonic() > deadline:
+            raise DataError(f"{path / 'dataset.json'}: not there after {wait_s:.0f} s; is maxlm-data produce running?")
+        time.sleep(_POLL_S)
+    return BlockStore(path)
+
+
+def keep_tokenizer(store: BlockStore, workdir: PathLike) -> None:
+    """Copies the data set's tokenizer into the run, so that the run's models can be used without the data.
+
+    Raises:
+      DataError: the tokenizer is not the one that the blocks were made with, or not the one that the run began with.
+    """
+    source, target = store.dataset / "tokenizer", as_path(workdir) / "tokenizer"
+    found = Tokenizer.load(source)
+    if found.digest != store.info.tokenizer_digest:
+        raise DataError(
+            f"{source}: this tokenizer ({found.digest[:12]}) is not the one that the blocks were made with "
+            f"({store.info.tokenizer_digest[:12]})"
+        )
+    if (target / MODEL_FILE).exists() and Tokenizer.load(target).digest != found.digest:
+        raise DataError(
+            f"{source}: not the tokenizer that {workdir} was begun with; go back to its data set, or train into a new "
+            "--workdir"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        shutil.copyfile(path, target / path.name)
+
+
+def make_validation(config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh) -> Evaluate:
+    """The evaluation after a block: held-out loss and bits per byte."""
+    return Validation(config, store, model, mesh, Tokenizer.load(store.dataset / "tokenizer").token_bytes())

@@ -1,0 +1,113 @@
+"""Held-out loss and bits per byte, per domain, beside a unigram model of the same tokens."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from maxlm.blocks.format import Batch, to_batch
+from maxlm.blocks.reader import BlockStore
+from maxlm.errors import DataError
+from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.mesh import batch_sharding
+from maxlm.train.config import Config
+from maxlm.train.loader import BlockBatches, row_order
+from maxlm.train.step import make_eval_step
+
+VALIDATION = "validation"  # folder of a data set that holds its held-out block, in the format of all blocks
+_CHUNK_ROWS = 256
+
+
+@dataclass
+class DomainSums:
+    """Sums over the targets of each domain, `[num_domains]`."""
+
+    nll: np.ndarray  # nats
+    tokens: np.ndarray
+    bytes: np.ndarray  # UTF-8 bytes that the targets stand for
+
+    @classmethod
+    def zeros(cls, num_domains: int) -> "DomainSums":
+        return cls(*(np.zeros(num_domains) for _ in range(3)))
+
+    def add(self, batch: Batch, nll_BT: np.ndarray, token_bytes_V: np.ndarray) -> None:
+        count = len(self.nll)
+        counted = batch.weights > 0
+        domains = batch.domains[counted]
+        self.nll += np.bincount(domains, nll_BT[counted].astype(np.float64), count)
+        self.tokens += np.bincount(domains, minlength=count)
+        self.bytes += np.bincount(domains, token_bytes_V[batch.targets[counted]], count)
+
+    def scalars(self, domains: tuple[str, ...], prefix: str) -> dict[str, float]:
+        """``prefix/loss``, ``prefix/bpb`` and the same for each domain that has tokens. Loss in nats per token."""
+        values = _loss_and_bpb(prefix, "", self.nll.sum(), self.tokens.sum(), self.bytes.sum())
+        for i, name in enumerate(domains):
+            if self.tokens[i]:
+                values |= _loss_and_bpb(prefix, f"/{name}", self.nll[i], self.tokens[i], self.bytes[i])
+        return values
+
+
+def _loss_and_bpb(prefix: str, name: str, nll: float, tokens: float, num_bytes: float) -> dict[str, float]:
+    values = {f"{prefix}/loss{name}": float(nll / tokens)}
+    if num_bytes:
+        values[f"{prefix}/bpb{name}"] = float(nll / math.log(2) / num_bytes)
+    return values
+
+
+class Validation:
+    """The held-out block, evaluated batch by batch."""
+
+    def __init__(
+        self, config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh, token_bytes_V: np.ndarray
+    ):
+        self._store, self._token_bytes_V = store, token_bytes_V
+        self._held_out = BlockStore(store.dataset, VALIDATION)
+        if not self._held_out.has(0):
+            raise DataError(
+                f"{self._held_out.folder(0)}: the data set holds nothing out (it takes two documents of a domain, and "
+                "config.produce.holdout above 0); --config.train.eval_every_blocks=0 trains without evaluation"
+            )
+        manifest = self._held_out.verify(0)
+        rows = min(manifest.rows, config.train.eval_rows or manifest.rows)
+        order = row_order(manifest.rows, 0, 0)[:rows]  # always the same rows, whatever the run's seed
+        # Every process reads whole batches here: they are small, and the sums are then the same everywhere.
+        self._batches = BlockBatches(
+            self._held_out.source(0), store.info.row_format, order, config.train.batch, slice(None)
+        )
+        self._step, self._sharding = make_eval_step(model, mesh, config.train), batch_sharding(mesh)
+
+    def __call__(self, params: dict[str, Any]) -> dict[str, float]:
+        """Loss in nats per token and bits per byte, over all and per domain."""
+        sums = DomainSums.zeros(len(self._store.info.domains))
+        for index in range(len(self._batches)):
+            batch = self._batches[index]
+            nll_BT = self._step(params, jax.device_put(batch, self._sharding))
+            sums.add(batch, np.asarray(nll_BT), self._token_bytes_V)
+        return sums.scalars(self._store.info.domains, "validation")
+
+    def unigram(self, store: BlockStore, blocks: list[int]) -> dict[str, float]:
+        """The loss of a unigram model of each domain (add-one smoothed), counted on these blocks of `store`."""
+        info = self._store.info
+        counts = np.ones((len(info.domains), info.vocab_size))
+        for block in blocks:
+            for batch in _training_batches(store, block):
+                counted = batch.weights > 0
+                np.add.at(counts, (batch.domains[counted], batch.targets[counted]), 1)
+        nll = -np.log(counts / counts.sum(axis=1, keepdims=True))
+        sums = DomainSums.zeros(len(info.domains))
+        for index in range(len(self._batches)):
+            batch = self._batches[index]
+            domains = np.minimum(batch.domains, len(info.domains) - 1)  # padding counts nowhere
+            sums.add(batch, nll[domains, batch.targets], self._token_bytes_V)
+        return sums.scalars(info.domains, "unigram")
+
+
+def _training_batches(store: BlockStore, block: int) -> Iterator[Batch]:
+    source = store.source(block)
+    for start in range(0, len(source), _CHUNK_ROWS):
+        places = list(range(start, min(start + _CHUNK_ROWS, len(source))))
+        yield to_batch(store.info.row_format.decode(source.__getitems__(places)))

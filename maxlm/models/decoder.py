@@ -1,0 +1,123 @@
+"""The decoder: embedding, layers, norm, output matrix. Parameters are always stacked over layers, however it runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from maxlm.models import rope
+from maxlm.models.cache import KVCache
+from maxlm.models.config import ModelConfig
+from maxlm.models.layers import Block, Places, RMSNorm, weight
+from maxlm.parallel.axes import constrain
+
+_REMAT_POLICIES = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class Decoder(nnx.Module):
+    """A Llama-style decoder (Touvron et al., 2023, arXiv 2302.13971)."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        table = (config.vocab_size, config.embed)
+        self.embedding = weight(rngs, table, ("vocab", "embed"), config.init_std)
+        self.layers = _stacked_blocks(config, rngs)
+        self.norm = RMSNorm(config.embed, config.norm_eps)
+        self.output = None if config.tie_embeddings else weight(rngs, table, ("vocab", "embed"), config.init_std)
+
+    def __call__(
+        self,
+        tokens_BT: jax.Array,
+        positions_BT: jax.Array,
+        segments_BT: jax.Array,
+        cache: KVCache | None = None,
+    ) -> tuple[jax.Array, KVCache | None]:
+        """Hidden states after the last norm, `[batch, seq_len, embed]`, and the cache with these tokens in it."""
+        # Gathered over fsdp before the lookup; else the compiler would replicate the activations to reshard them.
+        table_VD = constrain(self.embedding[...].astype(self.config.dtype), "vocab", "act_embed")
+        x_BTD = constrain(table_VD[tokens_BT], "batch", "seq", "act_embed")
+        length = tokens_BT.shape[1] if cache is None else cache.keys.shape[2]
+        angles = rope.angles(positions_BT, length, self.config.head_dim, self.config.rope_base)
+        x_BTD, cache = self._run_layers(x_BTD, Places(positions_BT, segments_BT, angles), cache)
+        return self.norm(x_BTD), cache
+
+    def unembedding(self) -> jax.Array:
+        """The matrix that turns hidden states into logits, float32 `[vocab, embed]`."""
+        return (self.embedding if self.output is None else self.output)[...]
+
+    def logits(self, hidden_BTD: jax.Array) -> jax.Array:
+        """Logits in float32, `[batch, seq_len, vocab]`. Training does without them: train/losses.py."""
+        table_VD = self.unembedding().astype(hidden_BTD.dtype)
+        return jnp.einsum("btd,vd->btv", hidden_BTD, table_VD, preferred_element_type=jnp.float32)
+
+    def _run_layers(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
+        graph, params = nnx.split(self.layers)
+
+        def layer(x_BTD: jax.Array, state: tuple[Any, KVCache | None]) -> tuple[jax.Array, KVCache | None]:
+            params, cache = state
+            return nnx.merge(graph, params)(x_BTD, places, cache)
+
+        if self.config.remat != "none":
+            layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=False)
+        if self.config.scan_layers:
+            return jax.lax.scan(layer, x_BTD, (params, cache))
+        return _unrolled(layer, x_BTD, (params, cache), self.config.num_layers)
+
+
+def _stacked_blocks(config: ModelConfig, rngs: nnx.Rngs) -> Block:
+    @nnx.split_rngs(splits=config.num_layers)
+    @nnx.vmap
+    def build(rngs: nnx.Rngs) -> Block:
+        return Block(config, rngs=rngs)
+
+    return build(rngs)
+
+
+def _unrolled(layer: Callable, x: jax.Array, stacked: Any, num_layers: int) -> tuple[jax.Array, Any]:
+    """What `lax.scan` does, written out."""
+    outs = []
+    for i in range(num_layers):
+        x, out = layer(x, jax.tree.map(lambda leaf, i=i: leaf[i], stacked))
+        outs.append(out)
+    return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
+
+
+class DecoderFunction:
+    """A decoder as pure functions of its parameters, a nested dict of arrays."""
+
+    def __init__(self, config: ModelConfig):
+        self.config = config
+        self._graph, self._state = nnx.split(nnx.eval_shape(self._build))
+
+    def _build(self, key: jax.Array | None = None) -> Decoder:
+        return Decoder(self.config, rngs=nnx.Rngs(params=jax.random.key(0) if key is None else key))
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Fresh parameters, float32. The same key gives the same values on any mesh."""
+        return nnx.to_pure_dict(nnx.state(self._build(key)))
+
+    def abstract_params(self) -> dict[str, Any]:
+        """Shapes and dtypes of the parameters."""
+        return nnx.to_pure_dict(self._state)
+
+    def param_axes(self) -> dict[str, Any]:
+        """Logical axis names of every parameter, in the tree of the parameters (tuples as leaves)."""
+
+        def axes(variable: nnx.Variable) -> tuple[str, ...]:
+            names = variable.get_metadata("axes")
+            stacked = variable.get_value().ndim - len(names)  # layers are stacked in front
+            return ("layers",) * stacked + names
+
+        leaves = jax.tree.map(axes, self._state, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+        return nnx.to_pure_dict(leaves)
+
+    def bind(self, params: dict[str, Any]) -> Decoder:
+        """The module with these parameters."""
+        state = jax.tree.map(lambda leaf: leaf, self._state)
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(self._graph, state)

@@ -1,0 +1,57 @@
+"""Attention kernels: a name for each, and which one a device gets.
+
+Every kernel takes q `[batch, seq_len, num_heads, head_dim]`, k and v `[batch, seq_len, num_kv_heads, head_dim]` and
+segments `[batch, seq_len]`; a position attends to itself and to earlier ones of the same segment, never across.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from maxlm.errors import ConfigError, did_you_mean
+from maxlm.models.chunked_attention import chunked_attention
+
+Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# Far below any score, and finite: a row that sees nothing must not become NaN.
+_MASKED = -1e30
+
+
+def masked_attention(q_BTNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, mask_BTS: jax.Array) -> jax.Array:
+    """Softmax attention in float32 where `mask_BTS` is true, `[batch, seq_len, num_heads, head_dim]`."""
+    B, T, N, H = q_BTNH.shape
+    K = k_BSKH.shape[2]
+    q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
+    scores_BKGTS = jnp.einsum("btkgh,bskh->bkgts", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32) * H**-0.5
+    scores_BKGTS = jnp.where(mask_BTS[:, None, None], scores_BKGTS, _MASKED)
+    weights_BKGTS = jax.nn.softmax(scores_BKGTS, axis=-1).astype(q_BTNH.dtype)
+    return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BSKH).reshape(B, T, N, H)
+
+
+def xla_attention(q_BTNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, segments_BT: jax.Array) -> jax.Array:
+    """The plain formula, all scores at once."""
+    T = q_BTNH.shape[1]
+    causal_TS = jnp.tril(jnp.ones((T, T), bool))
+    mask_BTS = (segments_BT[:, :, None] == segments_BT[:, None, :]) & causal_TS
+    return masked_attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
+
+
+def cached_attention(
+    q_BTNH: jax.Array, keys_BSKH: jax.Array, values_BSKH: jax.Array, positions_BT: jax.Array
+) -> jax.Array:
+    """Attention of new tokens over a cache in which position s of a row stands at index s."""
+    index_S = jnp.arange(keys_BSKH.shape[1])
+    return masked_attention(q_BTNH, keys_BSKH, values_BSKH, index_S <= positions_BT[:, :, None])
+
+
+KERNELS: dict[str, Kernel] = {"chunked": chunked_attention, "xla": xla_attention}
+_BEST_FOR_DEVICE = {"cpu": "chunked", "gpu": "chunked", "tpu": "chunked"}
+
+
+def attention(name: str) -> Kernel:
+    """The kernel of this name; "auto": the best one for the default device."""
+    if name == "auto":
+        name = _BEST_FOR_DEVICE[jax.default_backend()]
+    if name not in KERNELS:
+        raise ConfigError(f"config.model.attention: unknown kernel {name!r}{did_you_mean(name, [*KERNELS, 'auto'])}")
+    return KERNELS[name]

@@ -1,0 +1,59 @@
+"""Names of axes: logical ones, by which models describe their tensors, and those of the device mesh.
+
+`RULES` is the one place where the two meet: a model names what a dimension means, this table says how it is split.
+"""
+
+import jax
+from jax.sharding import PartitionSpec
+
+from maxlm.errors import did_you_mean
+
+DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
+MESH_AXES = (DATA, FSDP, TENSOR)
+BATCH_AXES = (DATA, FSDP)  # a global batch is split over both
+
+# logical axis -> mesh axes that split it
+RULES: dict[str, tuple[str, ...]] = {
+    # activations
+    "batch": BATCH_AXES,
+    "seq": (),
+    "act_embed": (),
+    "act_heads": (TENSOR,),
+    "act_kv_heads": (TENSOR,),
+    "act_mlp": (TENSOR,),
+    # parameters
+    "layers": (),
+    "vocab": (TENSOR,),
+    "embed": (FSDP,),
+    "heads": (TENSOR,),
+    "kv_heads": (TENSOR,),
+    "head_dim": (),
+    "mlp": (TENSOR,),
+    "norm": (),
+}
+
+
+def spec(*logical: str) -> PartitionSpec:
+    """The mesh axes of a tensor whose dimensions have these logical names.
+
+    Raises:
+      ValueError: an unknown name, or two dimensions that would be split over the same mesh axis.
+    """
+    parts = []
+    for name in logical:
+        if name not in RULES:
+            raise ValueError(
+                f"logical axis {name!r} stands in no rule of maxlm/parallel/axes.py{did_you_mean(name, RULES)}"
+            )
+        parts.append(RULES[name])
+    used = [axis for part in parts for axis in part]
+    if len(used) != len(set(used)):
+        raise ValueError(f"logical axes {logical} would use a mesh axis twice: {parts}")
+    return PartitionSpec(*(part or None for part in parts))
+
+
+def constrain(x: jax.Array, *logical: str) -> jax.Array:
+    """Tells the compiler how `x` is split over the mesh in force (`jax.set_mesh`); without a mesh, nothing."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(*logical))

@@ -1,0 +1,121 @@
+"""A run as one self-contained HTML page: no scripts, no fonts, nothing from the network."""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from maxlm.report import plots
+from maxlm.report.collect import RunRecord
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; color: #222; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd; }
+table { border-collapse: collapse; margin: 1em 0; } th, td { padding: .25em .8em; text-align: right; }
+th { border-bottom: 1px solid #999; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
+tr:nth-child(even) td { background: #f6f6f6; } .undone td { color: #999; text-decoration: line-through; }
+svg { max-width: 100%; height: auto; } pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px; }
+.note { color: #666; font-size: .9em; }
+"""
+
+
+def page(record: RunRecord, corpus: dict[str, Any] | None) -> str:
+    """The whole page, HTML text."""
+    title = f"maxlm run {html.escape(record.workdir.name)}"
+    body = [f"<h1>{title}</h1>", _summary(record)]
+    if record.metrics:
+        body += [
+            "<h2>Loss</h2>", plots.loss_curves(record), _validation_table(record),
+            "<h2>Learning rate and gradient</h2>", plots.learning_rate(record), plots.gradient_norm(record),
+            "<h2>Throughput</h2>", plots.throughput(record), plots.utilisation(record),
+            '<p class="note">Model FLOPs utilisation counts 6 FLOPs per matmul parameter and token, attention over '
+            "the causal half of the square, no rematerialisation; the peak is the vendor's dense bf16 figure, or on "
+            "a CPU a float32 matrix product measured at the start.</p>",
+        ]  # fmt: skip
+    body += ["<h2>Blocks and rollbacks</h2>", _blocks_table(record), _rollbacks_table(record)]
+    body += ["<h2>Data</h2>", _corpus(corpus)]
+    body += ["<h2>Config</h2>", f"<pre>{html.escape(json.dumps(record.config, indent=2))}</pre>"]
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], classes: Sequence[str] = ()) -> str:
+    """An HTML table; every cell is escaped."""
+    lines = []
+    for i, row in enumerate(rows):
+        cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
+        lines.append(f'<tr class="{classes[i] if classes else ""}">{cells}</tr>')
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _summary(record: RunRecord) -> str:
+    rows = [
+        ("state", record.state),
+        ("step", record.step),
+        ("blocks done", f"{record.blocks_done} of {record.config['data']['num_blocks']}"),
+        ("blocks left out", ", ".join(map(str, record.skipped)) or "none"),
+        ("checkpoints", ", ".join(map(str, record.checkpoints)) or "none"),
+    ]
+    if record.metrics:
+        waits = [line["data_wait_share"] for line in record.metrics]
+        rows.append(("share of time spent waiting for data", f"{sum(waits) / len(waits):.2%}"))
+    return table(("run", str(record.workdir)), rows)
+
+
+def _validation_table(record: RunRecord) -> str:
+    if not record.validation:
+        return ""
+    last = record.validation[-1]
+    rows = [
+        (name, *(f"{last[key]:.4f}" for key in (f"validation/loss{suffix}", f"validation/bpb{suffix}")))
+        for name, suffix in [("all", ""), *((d, f"/{d}") for d in plots.domains_of(record))]
+        if f"validation/bpb{suffix}" in last
+    ]
+    return f"<p>Held-out text at step {last['step']}:</p>" + table(("domain", "loss", "bits per byte"), rows)
+
+
+def _blocks_table(record: RunRecord) -> str:
+    rows, classes = [], []
+    for block in record.blocks:
+        loss = "–" if block.validation_loss is None else f"{block.validation_loss:.4f}"
+        rows.append((block.block, block.step, loss, "rolled back" if block.undone else "kept"))
+        classes.append("undone" if block.undone else "")
+    return table(("block", "ended at step", "validation loss", "outcome"), rows, classes)
+
+
+def _rollbacks_table(record: RunRecord) -> str:
+    if not record.rollbacks:
+        return "<p>No rollbacks.</p>"
+    rows = [
+        (e["time"][:19], e["to_block"], e["from_step"], e["to_step"], ", ".join(map(str, e["skipped"])) or "none")
+        for e in record.rollbacks
+    ]
+    return table(("rollback at", "to block", "from step", "to step", "blocks left out"), rows)
+
+
+def _corpus(corpus: dict[str, Any] | None) -> str:
+    if corpus is None:
+        return "<p>The corpus's own report is not at hand (DATASET/corpus/report.json).</p>"
+    parts = []
+    before, after = corpus["ingested"].get("domain", {}), corpus["kept"].get("domain", {})
+    for unit in ("documents", "characters"):
+        figure = plots.composition(_sizes(before, unit), _sizes(after, unit), unit)
+        parts.append(f"<p>Domains by {unit}, before and after cleaning:</p>{figure}")
+    removed = [
+        (domain, operator, reason, f"{sizes['documents']:,}", f"{sizes['characters']:,}")
+        for domain, operators in corpus["removed"].items()
+        for operator, reasons in operators.items()
+        for reason, sizes in reasons.items()
+    ]
+    parts.append("<p>Documents that were removed, and why:</p>")
+    parts.append(table(("domain", "operator", "reason", "documents", "characters"), removed))
+    edits = [(domain, kind, f"{n:,}") for domain, kinds in corpus["edits"].items() for kind, n in kinds.items()]
+    parts.append("<p>Places edited in what was kept:</p>" + table(("domain", "edit", "places"), edits))
+    quarantined = [(reason, f"{n:,}") for reason, n in corpus["quarantine"].items()] or [("nothing", "0")]
+    parts.append("<p>Input that could not be read (quarantine):</p>" + table(("reason", "pieces"), quarantined))
+    return "".join(parts)
+
+
+def _sizes(domains: dict[str, dict[str, int]], unit: str) -> dict[str, float]:
+    return {name: float(sizes[unit]) for name, sizes in domains.items()}

@@ -1,0 +1,132 @@
+"""Figures of a report, each as SVG text. No display is needed and nothing is read from the network."""
+
+import io
+from collections.abc import Callable, Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+matplotlib.rcParams["svg.hashsalt"] = "maxlm"  # the same figures give the same bytes
+matplotlib.rcParams["text.parse_math"] = False  # a domain's name may hold a dollar sign
+
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from maxlm.report.collect import RunRecord  # noqa: E402
+
+_COLORS = ["#1f6f8b", "#c8553d", "#588157", "#8f6bb3", "#b08900", "#5c677d", "#a23b72", "#2a9d8f"]
+_UNDONE = "#bbbbbb"
+
+
+def loss_curves(record: RunRecord) -> str:
+    """Training loss per domain (lines), validation loss (dots), stretches that were undone (grey)."""
+    return _svg(lambda axes: draw_losses(axes, record))
+
+
+def draw_losses(axes: Axes, record: RunRecord) -> None:
+    for stretch in record.undone:
+        axes.plot(_steps(stretch), [line["loss"] for line in stretch], color=_UNDONE, linewidth=1)
+    axes.plot(_steps(record.metrics), [m["loss"] for m in record.metrics], color="black", linewidth=1.8, label="all")
+    for color, domain in zip(_cycle(), domains_of(record), strict=False):
+        key = f"loss/{domain}"
+        lines = [line for line in record.metrics if key in line]
+        axes.plot(_steps(lines), [line[key] for line in lines], color=color, linewidth=1, label=domain)
+        dots = [line for line in record.validation if f"validation/{key}" in line]
+        axes.plot(_steps(dots), [line[f"validation/{key}"] for line in dots], "o", color=color, markersize=4)
+    _mark_rollbacks(axes, record)
+    axes.set_ylabel("loss, nats per token")
+    axes.legend(frameon=False, ncols=4, title="lines: training · dots: held-out · grey: rolled back", title_fontsize=8)
+
+
+def learning_rate(record: RunRecord) -> str:
+    return _svg(lambda axes: _line(axes, record, "learning_rate", "learning rate"), height=2.2)
+
+
+def throughput(record: RunRecord) -> str:
+    return _svg(lambda axes: _line(axes, record, "tokens_per_s", "tokens per second", zero=True), height=2.2)
+
+
+def utilisation(record: RunRecord) -> str:
+    return _svg(lambda axes: _line(axes, record, "mfu", "model FLOPs utilisation", zero=True), height=2.2)
+
+
+def gradient_norm(record: RunRecord) -> str:
+    return _svg(lambda axes: _line(axes, record, "grad_norm", "gradient norm", zero=True), height=2.2)
+
+
+def composition(before: dict[str, float], after: dict[str, float], unit: str) -> str:
+    """Shares of the domains before and after cleaning, as two bars."""
+
+    def draw(axes: Axes) -> None:
+        for row, parts in enumerate((after, before)):
+            left, total = 0.0, sum(parts.values()) or 1.0
+            for color, domain in zip(_cycle(), sorted(before), strict=False):
+                share = parts.get(domain, 0) / total
+                axes.barh(row, share, left=left, color=color, label=domain if row == 0 else None)
+                if share > 0.06:
+                    text = f"{domain} {share:.0%}"
+                    axes.text(left + share / 2, row, text, ha="center", va="center", color="white", fontsize=9)
+                left += share
+            axes.text(1.01, row, f"{total:,.0f} {unit}", va="center", fontsize=9)
+        axes.set_yticks([0, 1], ["after", "before"])
+        axes.set_xlim(0, 1)
+        axes.set_xticks([])
+        axes.set_xlabel("")
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+
+    return _svg(draw, height=1.6)
+
+
+def domains_of(record: RunRecord) -> list[str]:
+    """Domains that have a training loss."""
+    return sorted({key[5:] for line in record.metrics for key in line if key.startswith("loss/")})
+
+
+def _line(axes: Axes, record: RunRecord, key: str, label: str, zero: bool = False) -> None:
+    axes.plot(_steps(record.metrics), [m[key] for m in record.metrics], color=_COLORS[0], linewidth=1.2)
+    _mark_rollbacks(axes, record)
+    axes.set_ylabel(label)
+    if zero:
+        axes.set_ylim(bottom=0)
+
+
+def _mark_rollbacks(axes: Axes, record: RunRecord) -> None:
+    for event in record.rollbacks:
+        axes.axvline(event["to_step"], color=_COLORS[1], linestyle="--", linewidth=1)
+        axes.annotate(
+            f"rolled back from {event['from_step']}",
+            (event["to_step"], 0.98),
+            xycoords=("data", "axes fraction"),
+            rotation=90, va="top", ha="right", fontsize=7, color=_COLORS[1],
+        )  # fmt: skip
+
+
+def _steps(lines: Sequence[dict[str, float]]) -> list[float]:
+    return [line["step"] for line in lines]
+
+
+def _cycle() -> list[str]:
+    return _COLORS * 32
+
+
+def _svg(draw: Callable[[Axes], None], height: float = 4.2) -> str:
+    figure = Figure(figsize=(9, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("step")
+    draw(axes)
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    svg = out.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def save_png(record: RunRecord, path: str) -> None:
+    """The loss curves as a picture file."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained", dpi=130)
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("step")
+    draw_losses(axes, record)
+    figure.savefig(path)

@@ -1,0 +1,197 @@
+"""Checkpoints: one after every block, saved by orbax while training goes on, published by one rename.
+
+A checkpoint is CHECKPOINTS/<step>/ with three items: `params`, `optimizer` (moments, step, random key) and `meta`
+(position in the data, the config). Parameters are always stacked over layers, so that the layout does not depend on
+scanning, mesh or flags.
+"""
+
+import dataclasses
+import logging
+import shutil
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from maxlm import config as configs
+from maxlm.errors import CheckpointError, ConfigError, DiskFullError, did_you_mean, is_disk_full, naming_full_disk
+from maxlm.models.config import ModelConfig
+from maxlm.paths import PathLike, as_path, is_local
+from maxlm.train.state import TrainState
+
+FORMAT_VERSION = 1
+_METADATA_BYTES = 1 << 20  # what orbax writes beside the arrays
+# What decides the parameters' shapes; a checkpoint and a model that differ here don't go together.
+_SHAPE_KEYS = (
+    "vocab_size", "embed", "num_layers", "num_heads", "num_kv_heads", "head_dim", "mlp", "tie_embeddings",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in its data a run stands: the next batch that it will read."""
+
+    step: int = 0  # updates done
+    blocks_done: int = 0  # blocks finished, those left out not counted
+    block: int = 0  # the block being read, or the next one
+    batch: int = 0  # index of the next batch within it
+    finished_block: int = -1  # the last block finished; -1: none
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a checkpoint says of itself."""
+
+    position: Position
+    config: dict[str, Any]
+    vocab_size: int
+    format_version: int = FORMAT_VERSION
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, workdir: PathLike, keep: int = 0):
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells every step of every save
+        self.folder = as_path(workdir) / "checkpoints"
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep or None, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("params", "optimizer", "meta"))
+
+    def steps(self) -> list[int]:
+        """Steps of all complete checkpoints, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, meta: Meta) -> None:
+        """Begins to save; training may go on. A checkpoint of this step that is there already is left alone.
+
+        Raises:
+          DiskFullError: this save, or the one before it, found no space.
+        """
+        step = meta.position.step
+        with naming_full_disk("a checkpoint", self.folder):
+            self.wait()  # at most one save is under way
+            if step in self._manager.all_steps():
+                return
+            self._check_space(state)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    optimizer=ocp.args.StandardSave(_rest(state)),
+                    meta=ocp.args.JsonSave(dataclasses.asdict(meta)),
+                ),
+            )
+
+    def _check_space(self, state: TrainState) -> None:
+        """Raises DiskFullError before anything is written if the state can't fit beside what is there."""
+        if not is_local(self.folder):
+            return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _METADATA_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise DiskFullError(
+                f"{self.folder}: disk full: a checkpoint takes up to {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB "
+                "are free; free some space and run the same command again; the checkpoints before it are whole"
+            )
+
+    def wait(self) -> None:
+        """Waits until what was begun is published.
+
+        Raises:
+          DiskFullError: a save found no space.
+        """
+        with naming_full_disk("a checkpoint", self.folder):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def meta(self, step: int) -> Meta:
+        """What the checkpoint of `step` says of itself.
+
+        Raises:
+          CheckpointError: its description is missing or damaged, or of another format.
+        """
+        path = self.folder / str(step)
+        try:
+            values = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+            meta = configs.freeze(Meta, values, "meta")
+        except (ConfigError, ValueError, OSError, KeyError) as error:
+            raise CheckpointError(f"{path}: the checkpoint's description can't be read ({_brief(error)})") from error
+        if meta.format_version != FORMAT_VERSION:
+            raise CheckpointError(f"{path}: format {meta.format_version}; this program reads {FORMAT_VERSION}")
+        return meta
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The state of `step`, onto the shardings of `abstract`, whatever mesh it was saved from."""
+        items = self._restore(step, params=abstract.params, optimizer=_rest(abstract))
+        rest = items["optimizer"]
+        return TrainState(items["params"], rest["opt_state"], rest["step"], rest["key"])
+
+    def restore_params(self, step: int, abstract_params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters alone."""
+        return self._restore(step, params=abstract_params)["params"]
+
+    def _restore(self, step: int, **abstract: Any) -> Any:
+        args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**args))
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.folder / str(step)}: can't be restored ({_brief(error)}); "
+                "roll back to an earlier block (maxlm rollback)"
+            ) from error
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def quieten_failed_saves() -> None:
+    """Keeps the tracebacks that orbax's threads leave on a full disk off the terminal. For command lines.
+
+    Nothing is lost: such an error comes back from `save` or `wait`, and is reported there in one line.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    before = threading.excepthook
+
+    def report_unless_disk_full(args: threading.ExceptHookArgs) -> None:
+        if not is_disk_full(args.exc_value):
+            before(args)
+
+    threading.excepthook = report_unless_disk_full
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    return {"opt_state": state.opt_state, "step": state.step, "key": state.key}
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def check_model(meta: Meta, model: ModelConfig, where: object) -> None:
+    """Raises CheckpointError, naming each key, if the checkpoint's parameters have other shapes than the model's."""
+    saved = {**meta.config["model"], "vocab_size": meta.vocab_size}
+    differing = [key for key in _SHAPE_KEYS if saved.get(key) != getattr(model, key)]
+    if differing:
+        words = ", ".join(f"{key} {saved.get(key)} → {getattr(model, key)}" for key in differing)
+        raise CheckpointError(
+            f"{where}: the checkpoint holds a model of another shape ({words}); "
+            "set the config back, or train into a new --workdir"
+        )
+
+
+def choose_step(checkpoints: Checkpoints, step: int | None) -> int:
+    """`step`, or the newest.
+
+    Raises:
+      CheckpointError: there is none, or not that one.
+    """
+    steps = checkpoints.steps()
+    if not steps:
+        raise CheckpointError(f"{checkpoints.folder}: no complete checkpoint; has a block been trained (maxlm train)?")
+    if step is not None and step not in steps:
+        raise CheckpointError(
+            f"{checkpoints.folder}: no checkpoint of step {step}{did_you_mean(str(step), map(str, steps))}"
+        )
+    return steps[-1] if step is None else step

@@ -1,0 +1,115 @@
+"""Everything a training run can be told, with its defaults; the root of a config file."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import ml_collections
+from jax.sharding import Mesh
+
+from maxlm.config import config_dict
+from maxlm.errors import ConfigError
+from maxlm.models.config import ModelConfig
+from maxlm.parallel.axes import BATCH_AXES
+from maxlm.parallel.mesh import MeshConfig
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    dataset: str = ""  # the folder that maxlm-data produce writes
+    num_blocks: int = 1  # blocks to train on; sets the number of steps
+    seed: int = 0  # order of the rows within a block
+    verify: bool = True  # compare every shard with its checksum before it is read
+    wait_s: float = 3600.0  # how long to wait for a block that the data process has not finished
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (Loshchilov and Hutter, 2019)."""
+
+    learning_rate: float = 3e-4  # peak
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1  # on matrices; norms are left alone
+    clip_norm: float = 1.0  # largest global norm of the gradient; 0: not clipped
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    name: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
+    warmup_share: float = 0.05  # of all steps, rising linearly from 0
+    decay_share: float = 0.2  # of all steps, at the end; wsd only
+    final_share: float = 0.0  # learning rate at the end, as a share of the peak
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    keep: int = 0  # how many of the newest to keep; 0: all
+    every_steps: int = 0  # also within a block, every so many steps; 0: only after each block
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    batch: int = 8  # rows in a step, over all devices
+    seed: int = 0  # of the initial parameters
+    z_loss: float = 0.0  # weight of log²Z (PaLM, section 5), which keeps logits from drifting; 1e-4 is usual
+    loss_chunks: int = 0  # pieces in which the logits are made; 0: chosen to hold about 32 MiB of them at a time
+    log_every: int = 10  # steps between lines and metrics
+    eval_every_blocks: int = 1  # validation loss after every so many blocks; 0: never
+    eval_rows: int = 256  # rows of the validation block to look at; 0: all
+    peak_flops: float = 0.0  # per device, for model FLOPs utilisation; 0: from the table, measured on a CPU
+
+
+@dataclass(frozen=True)
+class Config:
+    """The root of a config file."""
+
+    model: ModelConfig = ModelConfig()
+    mesh: MeshConfig = MeshConfig()
+    data: DataSettings = DataSettings()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    train: TrainSettings = TrainSettings()
+
+    def __post_init__(self) -> None:
+        if self.train.batch < 1 or self.data.num_blocks < 1 or self.train.log_every < 1:
+            raise ConfigError("config: train.batch, train.log_every and data.num_blocks must be at least 1")
+        shares = (self.schedule.warmup_share, self.schedule.decay_share, self.schedule.final_share)
+        if any(not 0 <= share <= 1 for share in shares) or shares[0] + shares[1] > 1:
+            raise ConfigError(f"config.schedule: shares lie in [0, 1] and warm-up + decay within 1, found {shares}")
+        if self.optimizer.learning_rate <= 0:
+            raise ConfigError(f"config.optimizer.learning_rate: {self.optimizer.learning_rate} is not positive")
+
+
+def check_divides(config: Config, mesh: Mesh, seq_len: int) -> None:
+    """Raises ConfigError, naming both sides, if model, batch or sequences can't be split evenly as asked."""
+    ways, model = dict(mesh.shape), config.model
+    checks = [
+        ("train.batch", config.train.batch, "data × fsdp", math.prod(ways[axis] for axis in BATCH_AXES)),
+        ("model.num_heads", model.num_heads, "tensor", ways["tensor"]),
+        ("model.num_kv_heads", model.num_kv_heads, "tensor", ways["tensor"]),
+        ("model.mlp", model.mlp, "tensor", ways["tensor"]),
+        ("model.vocab_size", model.vocab_size, "tensor", ways["tensor"]),
+        ("model.embed", model.embed, "fsdp", ways["fsdp"]),
+    ]
+    if checks[0][3] % jax.process_count():
+        raise ConfigError(
+            f"config.mesh: data × fsdp={checks[0][3]} is no multiple of the {jax.process_count()} processes; "
+            "each must read rows of its own, so split less by tensor"
+        )
+    for key, size, axis, number in checks:
+        if size % number:
+            raise ConfigError(f"config.{key}={size} does not divide by the mesh's {axis}={number}")
+    if config.train.loss_chunks and seq_len % config.train.loss_chunks:
+        raise ConfigError(
+            f"config.train.loss_chunks={config.train.loss_chunks} does not divide the data set's sequences of "
+            f"{seq_len} tokens; 0 chooses a number that does"
+        )
+
+
+def base() -> ml_collections.ConfigDict:
+    """All keys with their defaults, for a config file to change."""
+    return config_dict(Config())

@@ -1,0 +1,127 @@
+"""Next-token cross-entropy that never holds the logits of a whole batch.
+
+The gradient with respect to hidden states and output matrix is computed together with the loss, chunk by chunk along
+the sequence, while a chunk's logits are at hand (Hsu et al., 2024, Liger Kernel, section 3.2). Nothing is computed
+twice, and no more than one chunk of logits exists at a time.
+
+Letters: B batch, T position, C position within a chunk, D embed, V vocab.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+_CHUNK_BYTES = 32 << 20
+
+
+class TokenLosses(NamedTuple):
+    """Sums and per-token losses of a batch."""
+
+    loss: jax.Array  # [] weighted mean of the cross-entropy, plus the z-loss
+    nll_BT: jax.Array  # float32 [batch, seq_len]: cross-entropy of each token, in nats; no gradient flows through it
+
+
+def auto_chunks(batch: int, seq_len: int, vocab: int) -> int:
+    """Pieces of the sequence such that a piece's float32 logits take about 32 MiB."""
+    wanted = max(1, batch * seq_len * vocab * 4 // _CHUNK_BYTES)
+    return next(n for n in range(1, seq_len + 1) if seq_len % n == 0 and (n >= wanted or n == seq_len))
+
+
+def next_token_loss(
+    hidden_BTD: jax.Array,
+    table_VD: jax.Array,
+    targets_BT: jax.Array,
+    weights_BT: jax.Array,
+    *,
+    z_loss: float = 0.0,
+    chunks: int = 1,
+) -> TokenLosses:
+    """Mean over the weighted tokens of ``-log softmax(hidden @ table.T)[target] + z_loss * log²Z``.
+
+    Args:
+      hidden_BTD: `[batch, seq_len, embed]`, in the dtype of the computation.
+      table_VD: output matrix, float32 `[vocab, embed]`.
+      targets_BT: int32 `[batch, seq_len]`.
+      weights_BT: float32 `[batch, seq_len]`; 0 leaves a token out.
+      chunks: pieces of the sequence; must divide seq_len.
+    """
+    total = jnp.maximum(weights_BT.sum(), 1.0)
+    result: Any = _chunked_loss(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT / total)
+    loss, nll_BT = result
+    return TokenLosses(loss, jax.lax.stop_gradient(nll_BT))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _chunked_loss(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT):
+    def one_chunk(loss, chunk):
+        hidden_BCD, targets_BC, weights_BC = chunk
+        _, _, lse_BC, nll_BC = _chunk_softmax(hidden_BCD, table_VD, targets_BC)
+        return loss + jnp.sum(weights_BC * (nll_BC + z_loss * lse_BC**2)), nll_BC
+
+    split = [_split(x, chunks) for x in (hidden_BTD, targets_BT, weights_BT)]
+    loss, nll = jax.lax.scan(one_chunk, jnp.float32(0), tuple(split))
+    return loss, _join(nll)
+
+
+def _loss_forward(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT):
+    cast_VD = table_VD.astype(hidden_BTD.dtype)
+
+    def one_chunk(carry, chunk):
+        loss, table_grad_DV = carry
+        hidden_BCD, targets_BC, weights_BC = chunk
+        exp_BCV, total_BC1, lse_BC, nll_BC = _chunk_softmax(hidden_BCD, cast_VD, targets_BC)
+        # d loss / d logits = w ((1 + 2 z lse) softmax - onehot)
+        scale_BC1 = (weights_BC * (1 + 2 * z_loss * lse_BC))[..., None] / total_BC1
+        is_target_BCV = jnp.arange(exp_BCV.shape[-1]) == targets_BC[..., None]
+        grad_BCV = exp_BCV * scale_BC1 - jnp.where(is_target_BCV, weights_BC[..., None], 0.0)
+        grad_BCV = grad_BCV.astype(hidden_BCD.dtype)
+        hidden_grad_BCD = jnp.einsum("bcv,vd->bcd", grad_BCV, cast_VD)
+        # Summed up as [embed, vocab]: the other order costs a transposed copy of the gradient on a CPU.
+        table_grad_DV += jnp.einsum("bcd,bcv->dv", hidden_BCD, grad_BCV, preferred_element_type=jnp.float32)
+        loss += jnp.sum(weights_BC * (nll_BC + z_loss * lse_BC**2))
+        return (loss, table_grad_DV), (nll_BC, hidden_grad_BCD)
+
+    split = [_split(x, chunks) for x in (hidden_BTD, targets_BT, weights_BT)]
+    start = (jnp.float32(0), jnp.zeros(table_VD.shape[::-1], jnp.float32))
+    (loss, table_grad_DV), (nll, hidden_grad) = jax.lax.scan(one_chunk, start, tuple(split))
+    return (loss, _join(nll)), (_join(hidden_grad), table_grad_DV.T)
+
+
+def _loss_backward(z_loss, chunks, saved, cotangents):
+    hidden_grad_BTD, table_grad_VD = saved
+    scale, _ = cotangents  # per-token losses are for looking at
+    return hidden_grad_BTD * scale.astype(hidden_grad_BTD.dtype), table_grad_VD * scale, None, None
+
+
+_chunked_loss.defvjp(_loss_forward, _loss_backward)
+
+
+def _chunk_softmax(hidden_BCD, table_VD, targets_BC):
+    """exp(logits - largest) and its sum over the vocabulary, log Z, and the cross-entropy of each token; float32."""
+    table_VD = table_VD.astype(hidden_BCD.dtype)
+    logits_BCV = jnp.einsum("bcd,vd->bcv", hidden_BCD, table_VD, preferred_element_type=jnp.float32)
+    top_BC1 = jnp.max(logits_BCV, axis=-1, keepdims=True)
+    exp_BCV = jnp.exp(logits_BCV - top_BC1)
+    total_BC1 = jnp.sum(exp_BCV, axis=-1, keepdims=True)
+    lse_BC = (top_BC1 + jnp.log(total_BC1))[..., 0]
+    target_BC = jnp.take_along_axis(logits_BCV, targets_BC[..., None], axis=-1)[..., 0]
+    return exp_BCV, total_BC1, lse_BC, lse_BC - target_BC
+
+
+def _split(x_BT: jax.Array, chunks: int) -> jax.Array:
+    """`[batch, seq_len, …]` as `[chunks, batch, seq_len / chunks, …]`; the batch stays split as it was."""
+    B, T = x_BT.shape[:2]
+    return jnp.moveaxis(x_BT.reshape(B, chunks, T // chunks, *x_BT.shape[2:]), 1, 0)
+
+
+def _join(x: jax.Array) -> jax.Array:
+    x = jnp.moveaxis(x, 0, 1)
+    return x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])
+
+
+def sums_by_domain(values_BT: jax.Array, domains_BT: jax.Array, num_domains: int) -> jax.Array:
+    """Sum of the values of each domain's tokens, float32 `[num_domains]`. Padding belongs to none."""
+    member_BTM = jax.nn.one_hot(domains_BT, num_domains, dtype=jnp.float32)
+    return jnp.einsum("bt,btm->m", values_BT, member_BTM)

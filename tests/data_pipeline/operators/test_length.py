@@ -1,0 +1,53 @@
+import pytest
+
+from data_pipeline.operators.length import Length, LineLength, WordLength
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [(49, "too_few_words"), (50, None), (100_000, None), (100_001, "too_many_words")],
+)
+def test_gophers_limits_on_words_include_their_ends(words, reason):
+    assert Length().reason("word " * words) == reason
+
+
+def test_chinese_counts_by_the_character():
+    assert Length(min_words=10).reason("我们今天去公园散步吧") is None
+    assert Length(min_words=10).reason("我们今天去公园散步") == "too_few_words"
+
+
+@pytest.mark.parametrize(("text", "reason"), [("abc", "too_few_characters"), ("abcd", None), ("abcdef", None)])
+def test_fewest_characters(text, reason):
+    assert Length(min_words=0, max_words=0, min_chars=4).reason(text) == reason
+
+
+def test_most_characters():
+    assert Length(min_words=0, max_words=0, max_chars=4).reason("abcd") is None
+    assert Length(min_words=0, max_words=0, max_chars=4).reason("abcde") == "too_many_characters"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("abc abc", None),  # mean 3, Gopher's least
+        ("ab abc", "words_too_short"),
+        ("abcdefghij abcdefghij", None),  # mean 10, its most
+        ("abcdefghij abcdefghijk", "words_too_long"),
+        ("", None),
+    ],
+)
+def test_mean_word_length(text, reason):
+    assert WordLength().reason(text) == reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["x" * 100, "y" * 100], None),
+        (["x" * 101, "y" * 100], "lines_too_long"),
+        (["x" * 1000] + [""] * 20, None),
+        (["x" * 1001] + [""] * 20, "line_too_long"),
+    ],
+)
+def test_codexs_limits_on_lines(lines, reason):
+    assert LineLength().reason("\n".join(lines)) == reason

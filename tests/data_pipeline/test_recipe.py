@@ -1,0 +1,84 @@
+import pytest
+
+from data_pipeline import ingest, recipe
+from data_pipeline.config import DataConfig, OperatorConfig, SourceConfig
+from data_pipeline.document import INGESTED
+from maxlm.errors import ConfigError, DataError
+from tests.data_pipeline.tables import documents, rows_of, write_jsonl
+
+
+def test_attributes_say_what_became_of_each_document():
+    steps = [OperatorConfig("redact"), OperatorConfig("length", params={"min_words": 3})]
+    table = documents("write to me@example.com soon", "too short", "all is well here")
+    edited, dropped, kept = recipe.clean(steps, table).to_pylist()
+    ids = table["id"].to_pylist()
+    assert edited == {
+        "id": ids[0],
+        "operator": None,
+        "reason": None,
+        "text": "write to <email> soon",
+        "edits": [("redact.email", 1)],
+    }
+    assert dropped == {"id": ids[1], "operator": "length", "reason": "too_few_words", "text": None, "edits": []}
+    assert kept == {"id": ids[2], "operator": None, "reason": None, "text": None, "edits": []}
+
+
+def test_operators_look_at_their_domains_only():
+    steps = [OperatorConfig("length", domains=("en",))]
+    assert recipe.clean(steps, documents("short", domain="en"))["reason"].to_pylist() == ["too_few_words"]
+    assert recipe.clean(steps, documents("short", domain="code"))["reason"].to_pylist() == [None]
+
+
+def test_a_changed_recipe_is_run_again(tmp_path):
+    write_jsonl(tmp_path / "in.jsonl", "one two three", "one")
+    config = DataConfig(sources=(SourceConfig(str(tmp_path / "in.jsonl")),), partitions=2)
+    ingest.run(config, tmp_path / "data")
+    recipe.run(config, tmp_path / "data")
+    steps = (OperatorConfig("length", params={"min_words": 2}),)
+    recipe.run(DataConfig(sources=config.sources, partitions=2, recipe=steps), tmp_path / "data")
+    reasons = [row["reason"] for row in rows_of(tmp_path / "data" / recipe.CLEANED)]
+    assert sorted(map(str, reasons)) == ["None", "too_few_words"]
+    ids = [row["id"] for row in rows_of(tmp_path / "data" / recipe.CLEANED)]
+    assert ids == [row["id"] for row in rows_of(tmp_path / "data" / INGESTED)]
+
+
+def test_nothing_ingested_is_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist: run `maxlm-data ingest` first"):
+        recipe.run(DataConfig(), tmp_path)
+
+
+def test_a_mistake_in_the_recipe_names_its_place(tmp_path):
+    steps = (OperatorConfig("redact"), OperatorConfig("repetitions"))
+    with pytest.raises(ConfigError, match=r"config.recipe\[1\]: no operator 'repetitions'; did you mean 'repetition'"):
+        recipe.run(DataConfig(recipe=steps), tmp_path)
+
+
+def test_a_recipe_file_becomes_steps(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text('domains: [en, de]\noperators:\n  - stop_words\n  - repetition: {max_top: {"2": 0.1}}\n')
+    assert recipe.read(path) == [
+        {"name": "stop_words", "domains": ["en", "de"], "params": {}},
+        {"name": "repetition", "domains": ["en", "de"], "params": {"max_top": {"2": 0.1}}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("operators: [length: [", "not valid YAML"),
+        ("- length", "a recipe holds the keys"),
+        ("domain: [en]", "unknown key 'domain'; did you mean 'domains'"),
+        ("operators: [lenght]", r"operators\[0\]: no operator 'lenght'; did you mean 'length'"),
+        ("operators: [length: {min_word: 3}]", "min_word: unknown key; did you mean 'min_words'"),
+        ("operators: [3]", "expected `name: {parameters}`"),
+    ],
+)
+def test_a_bad_recipe_file_is_named(tmp_path, text, message):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        recipe.read(tmp_path / "r.yaml")
+
+
+def test_a_missing_recipe_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such recipe"):
+        recipe.read(tmp_path / "none.yaml")

@@ -1,0 +1,130 @@
+"""Generation against the full forward pass, token by token."""
+
+import copy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maxlm.errors import UserError
+from maxlm.generate.engine import Engine, generate_text
+from maxlm.generate.load import TrainedModel
+from maxlm.generate.sampling import Sampling
+from maxlm.models.decoder import DecoderFunction
+from maxlm.tokenizer.train import train_model
+from maxlm.train.checkpoint import Meta, Position
+from maxlm.train.config import Config
+from tests import tiny
+
+GREEDY = Sampling(temperature=0.0)
+PROMPTS = [[1, 70, 81, 92], [1, 50, 60, 70, 80, 90, 100, 110, 120]]
+MAX_TOKENS = 12
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedModel:
+    """A model with random parameters, large enough that its choices are clear, and a small real tokenizer."""
+    words = "the quick brown fox jumps over the lazy dog while numbers 0123456789 pass by\n" * 20
+    tokenizer = train_model(iter([words]), vocab_size=384, spare_tokens=60)
+    config = Config(model=tiny.model(vocab_size=tokenizer.vocab_size, tie_embeddings=False))
+    model = DecoderFunction(config.model)
+    rng = np.random.default_rng(0)
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.float32(0.4 * rng.normal(size=leaf.shape) + ("scale" in jax.tree_util.keystr(path))),
+        model.abstract_params(),
+    )
+    return TrainedModel(config, model, params, tokenizer, Meta(Position(), {}, tokenizer.vocab_size), tiny.one_device())
+
+
+def _tokens(trained: TrainedModel, prompts, sampling=GREEDY, max_tokens=MAX_TOKENS, seed=0) -> np.ndarray:
+    return np.stack(list(Engine(trained, sampling).stream(prompts, max_tokens, seed)), axis=1)
+
+
+@pytest.fixture(scope="module")
+def greedy(trained) -> np.ndarray:
+    return _tokens(trained, PROMPTS)
+
+
+def test_greedy_is_the_argmax_of_the_full_forward(trained, greedy):
+    tokenizer = trained.tokenizer
+    allowed_V = np.arange(tokenizer.vocab_size) < tokenizer.num_pieces
+    allowed_V[[tokenizer.bos_id, tokenizer.pad_id]] = False
+    width = max(map(len, PROMPTS)) + MAX_TOKENS
+    positions_BT = np.broadcast_to(np.arange(width, dtype=np.int32), (2, width))
+
+    @jax.jit
+    def logits(tokens_BT):
+        decoder = trained.model.bind(trained.params)
+        return decoder.logits(decoder(tokens_BT, positions_BT, jnp.ones_like(tokens_BT))[0])
+
+    tokens_BT = np.zeros((2, width), np.int32)
+    for row, prompt in enumerate(PROMPTS):
+        tokens_BT[row, : len(prompt) + MAX_TOKENS] = [*prompt, *greedy[row]]
+    logits_BTV = np.where(allowed_V, logits(tokens_BT), -np.inf)
+    for row, prompt in enumerate(PROMPTS):
+        after = logits_BTV[row, len(prompt) - 1 : len(prompt) - 1 + MAX_TOKENS]
+        np.testing.assert_array_equal(after.argmax(axis=-1), greedy[row])
+    assert len(np.unique(greedy)) > 6  # not the same word over and over
+    assert greedy.dtype == np.int32
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_batch_equals_each_prompt_alone(trained, greedy, row):
+    np.testing.assert_array_equal(_tokens(trained, [PROMPTS[row]])[0], greedy[row])
+
+
+def test_a_cache_of_another_length_changes_nothing(trained, greedy):
+    longer = Engine(trained, GREEDY).stream(PROMPTS, max_tokens=200)  # more than one step of cache lengths
+    np.testing.assert_array_equal(np.stack([next(longer) for _ in range(MAX_TOKENS)], axis=1), greedy)
+
+
+def _saying(trained: TrainedModel, eos: int, pad: int | None = None) -> TrainedModel:
+    """The same model with another token as its end of text."""
+    tokenizer = copy.copy(trained.tokenizer)
+    tokenizer.eos_id = eos
+    tokenizer.pad_id = tokenizer.pad_id if pad is None else pad
+    return trained._replace(tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own padding", "padding is EOS"])
+def test_a_row_ends_at_eos_and_the_batch_when_all_have(trained, greedy, shared):
+    eos = int(greedy[0, 2])
+    assert eos not in greedy[0, :2]
+    assert eos not in greedy[1]
+    ending = _saying(trained, eos, pad=eos if shared else None)
+    found = _tokens(ending, PROMPTS)
+    np.testing.assert_array_equal(found[0, :2], greedy[0, :2])
+    assert (found[0, 2:] == eos).all()
+    np.testing.assert_array_equal(found[1], greedy[1])
+    assert _tokens(ending, PROMPTS[:1]).shape == (1, 3)  # EOS is the last thing said
+
+
+def test_only_tokens_with_a_text_are_drawn(trained):
+    hot = Sampling(temperature=50.0)
+    drawn = _tokens(trained, PROMPTS * 8, hot, max_tokens=40)
+    assert drawn.max() < trained.tokenizer.num_pieces < trained.tokenizer.vocab_size
+    assert not {trained.tokenizer.bos_id, trained.tokenizer.pad_id} & set(drawn.flat)
+    assert len(set(drawn.flat)) > 150
+
+
+def test_seeds(trained):
+    warm = Sampling(temperature=1.0, top_k=20)
+    first, again, other = (_tokens(trained, PROMPTS, warm, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert (first[:, 0] != first[:, 1]).any()  # each step draws anew
+
+
+@pytest.mark.parametrize("prompts", [[], [[1, 2], []]])
+def test_empty_prompts(trained, prompts):
+    with pytest.raises(UserError, match="a prompt must hold at least one token"):
+        list(Engine(trained, GREEDY).stream(prompts, 4))
+
+
+def test_text_in_text_out(trained):
+    texts = generate_text(trained, ["the quick", "fox"], 8, GREEDY)
+    prompts = [[trained.tokenizer.bos_id, *trained.tokenizer.encode(text)] for text in ("the quick", "fox")]
+    tokens = _tokens(trained, prompts, max_tokens=8)
+    assert texts == [trained.tokenizer.decode([t for t in row if t != trained.tokenizer.eos_id]) for row in tokens]
+    assert generate_text(trained, ["fox"], 0, GREEDY) == [""]

@@ -1,0 +1,217 @@
+"""The decoder against a second one, written here in float64 NumPy, and the properties that training rests on."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maxlm.models.cache import empty_cache
+from maxlm.models.config import ModelConfig
+from maxlm.models.decoder import DecoderFunction
+from tests import tiny
+
+LENGTHS = ((5, 4, 3), (8, 2))  # documents of each row; what is left of a row is padding
+B, T = len(LENGTHS), 12
+
+
+def _packed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, all different, positions and segments of the rows."""
+    tokens_BT = np.arange(1, B * T + 1, dtype=np.int32).reshape(B, T)
+    positions_BT, segments_BT = np.zeros((2, B, T), np.int32)
+    for row, lengths in enumerate(LENGTHS):
+        start = 0
+        for segment, length in enumerate(lengths, start=1):
+            positions_BT[row, start : start + length] = np.arange(length)
+            segments_BT[row, start : start + length] = segment
+            start += length
+    return tokens_BT, positions_BT, segments_BT
+
+
+TOKENS, POSITIONS, SEGMENTS = _packed()
+
+
+@functools.cache
+def _params(config: ModelConfig) -> dict[str, Any]:
+    """Parameters large enough for logits of size 1, and norms that are not all ones."""
+    params = DecoderFunction(config).init(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(params)
+    rng = np.random.default_rng(0)
+    return tree.unflatten([jnp.float32(leaf + 0.2 * rng.normal(size=leaf.shape)) for leaf in leaves])
+
+
+def _logits(config: ModelConfig, params, tokens_BT, positions_BT, segments_BT) -> jax.Array:
+    decoder = DecoderFunction(config).bind(params)
+    return decoder.logits(decoder(tokens_BT, positions_BT, segments_BT)[0])
+
+
+_logits = jax.jit(_logits, static_argnums=0)
+
+
+def _norm(x: np.ndarray, scale: np.ndarray, eps: float) -> np.ndarray:
+    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * scale
+
+
+def _turn(x_TNH: np.ndarray, positions_T: np.ndarray, base: float) -> np.ndarray:
+    half = x_TNH.shape[-1] // 2
+    angle_TF = positions_T[:, None] * base ** (-np.arange(half) / half)
+    pairs = (x_TNH[..., :half] + 1j * x_TNH[..., half:]) * np.exp(1j * angle_TF)[:, None]
+    return np.concatenate([pairs.real, pairs.imag], axis=-1)
+
+
+def _attend(q_TNH, k_SKH, v_SKH, segments_T) -> np.ndarray:
+    N, H = q_TNH.shape[1:]
+    seen_TS = np.tril(segments_T[:, None] == segments_T[None, :])
+    out_TNH = np.zeros_like(q_TNH)
+    for n in range(N):
+        head = n * k_SKH.shape[1] // N
+        scores_TS = np.where(seen_TS, q_TNH[:, n] @ k_SKH[:, head].T / np.sqrt(H), -np.inf)
+        weights_TS = np.exp(scores_TS - scores_TS.max(axis=1, keepdims=True))
+        out_TNH[:, n] = weights_TS / weights_TS.sum(axis=1, keepdims=True) @ v_SKH[:, head]
+    return out_TNH
+
+
+def _row_logits(config: ModelConfig, p: dict[str, Any], tokens_T, positions_T, segments_T) -> np.ndarray:
+    """One row through a Llama decoder, float64."""
+    x_TD = p["embedding"][tokens_T]
+    for i in range(config.num_layers):
+        layer = jax.tree.map(lambda leaf, i=i: leaf[i], p["layers"])
+        a = layer["attention"]
+        h_TD = _norm(x_TD, layer["attention_norm"]["scale"], config.norm_eps)
+        q, k, v = (np.tensordot(h_TD, a[name], 1) for name in ("query", "key", "value"))
+        q, k = (_turn(x, positions_T, config.rope_base) for x in (q, k))
+        x_TD = x_TD + np.tensordot(_attend(q, k, v, segments_T), a["out"], 2)
+        h_TD = _norm(x_TD, layer["mlp_norm"]["scale"], config.norm_eps)
+        gate_TF = h_TD @ layer["mlp"]["gate"]
+        x_TD = x_TD + (gate_TF / (1 + np.exp(-gate_TF)) * (h_TD @ layer["mlp"]["up"])) @ layer["mlp"]["down"]
+    table_VD = p["embedding"] if config.tie_embeddings else p["output"]
+    return _norm(x_TD, p["norm"]["scale"], config.norm_eps) @ table_VD.T
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"tie_embeddings": False, "num_kv_heads": 4, "rope_base": 500.0}, {"num_kv_heads": 1, "num_layers": 3}],
+    ids=["tied, grouped", "untied, own kv heads", "one kv head"],
+)
+def test_equals_numpy(changes):
+    config = tiny.model(**changes)
+    params = _params(config)
+    wide = jax.tree.map(np.float64, params)
+    found_BTV = np.asarray(_logits(config, params, TOKENS, POSITIONS, SEGMENTS))
+    assert found_BTV.dtype == np.float32
+    for row in range(B):
+        expected_TV = _row_logits(config, wide, TOKENS[row], POSITIONS[row], SEGMENTS[row])
+        np.testing.assert_allclose(found_BTV[row], expected_TV, atol=1e-5)
+        assert expected_TV.std() > 0.5
+
+
+def test_gradients_reach_back_within_a_document_only():
+    """Causality: a position's output depends on its own token and on those before it in its document, on no other."""
+    config = tiny.model(tie_embeddings=False)
+    model, params = DecoderFunction(config), _params(config)
+    direction_D = jnp.asarray(np.random.default_rng(3).normal(size=config.embed), jnp.float32)
+
+    def outputs(embedding_VD):
+        hidden_BTD, _ = model.bind({**params, "embedding": embedding_VD})(TOKENS, POSITIONS, SEGMENTS)
+        return hidden_BTD @ direction_D
+
+    gradient_BTVD = jax.jit(jax.jacrev(outputs))(params["embedding"])
+    reached_BTBS = np.asarray(jnp.abs(gradient_BTVD).max(axis=-1))[:, :, TOKENS] > 0  # every token occurs once
+    expected_BTBS = np.zeros((B, T, B, T), bool)
+    for b in range(B):
+        expected_BTBS[b, :, b, :] = np.tril(SEGMENTS[b, :, None] == SEGMENTS[b, None, :])
+    np.testing.assert_array_equal(reached_BTBS, expected_BTBS)
+
+
+def test_packed_row_equals_its_documents_alone():
+    config = tiny.model()
+    params = _params(config)
+    packed_BTV = np.asarray(_logits(config, params, TOKENS, POSITIONS, SEGMENTS))
+    for row, lengths in enumerate(LENGTHS):
+        start = 0
+        for length in lengths:
+            alone = np.zeros((3, B, T), np.int32)  # the shape of before: compiled already
+            alone[0, 0, :length] = TOKENS[row, start : start + length]
+            alone[1, 0, :length] = np.arange(length)
+            alone[2, 0, :length] = 1
+            alone_TV = np.asarray(_logits(config, params, *alone))[0, :length]
+            np.testing.assert_allclose(packed_BTV[row, start : start + length], alone_TV, atol=1e-5)
+            start += length
+
+
+@functools.cache
+def _value_and_gradient(config: ModelConfig) -> tuple[jax.Array, dict[str, Any]]:
+    def loss(params):
+        return jnp.square(_logits(config, params, TOKENS, POSITIONS, SEGMENTS)).mean()
+
+    return jax.value_and_grad(loss)(_params(tiny.model()))
+
+
+@pytest.mark.parametrize(("scan", "remat"), [(False, "none"), (True, "dots"), (True, "full"), (False, "full")])
+def test_ways_to_run_the_layers_agree(scan, remat):
+    value, gradients = _value_and_gradient(tiny.model(scan_layers=scan, remat=remat))
+    expected, expected_gradients = _value_and_gradient(tiny.model())
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for (path, found), wanted in zip(
+        jax.tree_util.tree_leaves_with_path(gradients), jax.tree.leaves(expected_gradients), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        assert np.abs(wanted).max() > 0, name
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_cached_decoding_equals_the_full_forward(scan):
+    """Prompts of 3 and 6 tokens in one pass, then a token at a time."""
+    config = tiny.model(scan_layers=scan)
+    params, lengths_B = _params(tiny.model()), np.array([3, 6])
+    ones_BT, all_BT = np.ones((B, T), np.int32), np.broadcast_to(np.arange(T, dtype=np.int32), (B, T))
+    full_BTV = np.asarray(_logits(tiny.model(), params, TOKENS, all_BT, ones_BT))
+
+    @jax.jit
+    def advance(cache, tokens_BT, positions_BT):
+        decoder = DecoderFunction(config).bind(params)
+        hidden_BTD, cache = decoder(tokens_BT, positions_BT, jnp.ones_like(tokens_BT), cache)
+        return decoder.logits(hidden_BTD), cache
+
+    cache = empty_cache(config, B, T)
+    # Places past a prompt's end are written at a position that the cache does not have.
+    prompt_BT = np.where(all_BT[:, :6] < lengths_B[:, None], all_BT[:, :6], T)
+    logits_BTV, cache = advance(cache, TOKENS[:, :6], prompt_BT)
+    for row, length in enumerate(lengths_B):
+        np.testing.assert_allclose(logits_BTV[row, :length], full_BTV[row, :length], atol=1e-5)
+    rows_B = np.arange(B)
+    for step in range(6):
+        places_B = lengths_B + step
+        logits_BTV, cache = advance(cache, TOKENS[rows_B, places_B][:, None], places_B[:, None])
+        np.testing.assert_allclose(logits_BTV[:, 0], full_BTV[rows_B, places_B], atol=1e-5)
+
+
+def test_bfloat16_stays_near_float32():
+    narrow, wide = tiny.model(dtype="bfloat16"), tiny.model()
+    near = np.asarray(_logits(narrow, _params(wide), TOKENS, POSITIONS, SEGMENTS))
+    expected = np.asarray(_logits(wide, _params(wide), TOKENS, POSITIONS, SEGMENTS))
+    assert near.dtype == np.float32  # logits are not rounded
+    error = np.sqrt(np.mean((near - expected) ** 2)) / expected.std()
+    assert 0 < error < 0.03
+    assert empty_cache(narrow, 1, 4).keys.dtype == jnp.bfloat16
+
+
+def test_fresh_parameters():
+    """float32, of the config's spread, and smaller where a matrix writes to the residual stream."""
+    config = tiny.model(embed=64, mlp=128, dtype="bfloat16", tie_embeddings=False)
+    model = DecoderFunction(config)
+    params = jax.jit(model.init)(jax.random.key(1))
+    layers = params["layers"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    for matrix in (params["embedding"], params["output"], layers["attention"]["query"], layers["mlp"]["gate"]):
+        assert np.std(matrix) == pytest.approx(config.init_std, rel=0.1)
+    for matrix in (layers["attention"]["out"], layers["mlp"]["down"]):
+        assert np.std(matrix) == pytest.approx(config.init_std / np.sqrt(2 * config.num_layers), rel=0.1)
+    assert not np.array_equal(layers["mlp"]["gate"][0], layers["mlp"]["gate"][1])  # each layer draws its own
+    assert not np.array_equal(layers["mlp"]["gate"], layers["mlp"]["up"])
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), model.abstract_params()) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), params
+    )

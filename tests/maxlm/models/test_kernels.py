@@ -1,0 +1,117 @@
+"""Every attention kernel against float64 NumPy: values and gradients, documents, grouped heads, padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maxlm.errors import ConfigError
+from maxlm.models import kernels
+
+# batch, seq_len, heads, kv heads, head_dim: few, since each is compiled once
+SHAPES = [(2, 12, 4, 2, 8), (1, 16, 3, 1, 4), (2, 8, 2, 2, 16)]
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    B, T, N, K, H = shape
+    return tuple(2 * rng.normal(size=(B, T, heads, H)) for heads in (N, K, K))
+
+
+def _segments(rng: np.random.Generator, B: int, T: int) -> np.ndarray:
+    """Documents of random lengths; some rows end in padding (segment 0)."""
+    segments_BT = np.cumsum(rng.random((B, T)) < 0.25, axis=1) + 1
+    for row in range(B):
+        segments_BT[row, T - rng.integers(0, T // 2) :] = 0
+    return segments_BT.astype(np.int32)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _forward_and_gradients(q_BTNH, k_BSKH, v_BSKH, segments_BT, out_grad_BTNH):
+    """Attention, head by head, and its gradients, all by hand in float64."""
+    B, _, N, H = q_BTNH.shape
+    group = N // k_BSKH.shape[2]
+    out, dq, dk, dv = (np.zeros_like(x) for x in (q_BTNH, q_BTNH, k_BSKH, v_BSKH))
+    for b in range(B):
+        seen_TS = np.tril(segments_BT[b, :, None] == segments_BT[b, None, :])
+        for n in range(N):
+            q, k, v, dout = q_BTNH[b, :, n], k_BSKH[b, :, n // group], v_BSKH[b, :, n // group], out_grad_BTNH[b, :, n]
+            weights_TS = _softmax(np.where(seen_TS, q @ k.T / np.sqrt(H), -np.inf))
+            dweights_TS = dout @ v.T
+            dscores_TS = weights_TS * (dweights_TS - (weights_TS * dweights_TS).sum(axis=1, keepdims=True))
+            out[b, :, n] = weights_TS @ v
+            dq[b, :, n] = dscores_TS @ k / np.sqrt(H)
+            dk[b, :, n // group] += dscores_TS.T @ q / np.sqrt(H)
+            dv[b, :, n // group] += weights_TS.T @ dout
+    return out, (dq, dk, dv)
+
+
+def _compiled(name: str):
+    def run(q, k, v, segments_BT, out_grad):
+        out, gradients = jax.vjp(lambda *qkv: kernels.KERNELS[name](*qkv, segments_BT), q, k, v)
+        return out, gradients(out_grad)
+
+    return jax.jit(run)
+
+
+RUN = {name: _compiled(name) for name in kernels.KERNELS}
+
+
+@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from(SHAPES))
+def test_equals_float64(name, seed, shape):
+    rng = np.random.default_rng(seed)
+    qkv, segments_BT = _random(rng, shape), _segments(rng, *shape[:2])
+    out_grad = rng.normal(size=qkv[0].shape)
+    expected, expected_gradients = _forward_and_gradients(*qkv, segments_BT, out_grad)
+    out, gradients = RUN[name](*(jnp.float32(x) for x in qkv), segments_BT, jnp.float32(out_grad))
+    assert out.dtype == jnp.float32
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    for found, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+def test_bfloat16_stays_near(name):
+    rng = np.random.default_rng(0)
+    qkv, segments_BT = _random(rng, SHAPES[0]), _segments(rng, *SHAPES[0][:2])
+    rounded = [jnp.bfloat16(x) for x in qkv]
+    expected, _ = _forward_and_gradients(*(np.float64(x) for x in rounded), segments_BT, np.zeros(qkv[0].shape))
+    out = kernels.KERNELS[name](*rounded, segments_BT)
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float64(out), expected, atol=0.03)
+
+
+def test_a_token_alone_in_its_document_sees_itself():
+    rng = np.random.default_rng(1)
+    q, k, v = (jnp.float32(x) for x in _random(rng, SHAPES[0]))
+    alone_BT = jnp.broadcast_to(jnp.arange(1, 13), (2, 12))
+    for name, kernel in kernels.KERNELS.items():
+        np.testing.assert_allclose(kernel(q, k, v, alone_BT), jnp.repeat(v, 2, axis=2), atol=1e-6, err_msg=name)
+
+
+def test_cached_attention_sees_positions_up_to_its_own():
+    B, S, N, K, H = 2, 10, 4, 2, 8
+    rng = np.random.default_rng(2)
+    q_BTNH, keys_BSKH, values_BSKH = rng.normal(size=(B, 3, N, H)), *rng.normal(size=(2, B, S, K, H))
+    positions_BT = np.array([[0, 4, 9], [2, 3, 7]])
+    out_BTNH = kernels.cached_attention(*(jnp.float32(x) for x in (q_BTNH, keys_BSKH, values_BSKH)), positions_BT)
+    for b in range(B):
+        for t, place in enumerate(positions_BT[b]):
+            for n in range(N):
+                keys_SH, values_SH = keys_BSKH[b, : place + 1, n // 2], values_BSKH[b, : place + 1, n // 2]
+                expected_H = _softmax(keys_SH @ q_BTNH[b, t, n] / np.sqrt(H)) @ values_SH
+                np.testing.assert_allclose(out_BTNH[b, t, n], expected_H, atol=1e-5)
+
+
+def test_names():
+    assert kernels.attention("auto") in kernels.KERNELS.values()
+    assert kernels.attention("xla") is kernels.KERNELS["xla"]
+    with pytest.raises(ConfigError, match=r"config\.model\.attention: unknown kernel 'xlaa'; did you mean 'xla'\?"):
+        kernels.attention("xlaa")

@@ -1,0 +1,77 @@
+"""Data sets made by rule, for tests of the training side that need no corpus."""
+
+import os
+
+import numpy as np
+
+from maxlm.blocks.format import RowFormat, Rows
+from maxlm.blocks.manifest import DatasetInfo, TokenAccount, save
+from maxlm.blocks.writer import write_block
+from maxlm.paths import PathLike, as_path
+
+DOMAINS = ("code", "en")
+
+
+def make_rows(rng: np.random.Generator, rows: int, row_tokens: int, vocab: int) -> Rows:
+    """Rows that can be learnt: each token is the one before plus its domain's stride, with a little noise."""
+    shape = (rows, row_tokens)
+    starts = rng.random(shape) < 0.05
+    starts[:, 0] = True
+    domains = np.zeros(shape, np.uint8)
+    tokens = np.zeros(shape, np.int64)
+    for row in range(rows):
+        domain, value = 0, 0
+        for place in range(row_tokens):
+            if starts[row, place]:
+                domain, value = int(rng.integers(len(DOMAINS))), int(rng.integers(vocab))
+            elif rng.random() < 0.1:
+                value = int(rng.integers(vocab))
+            else:
+                value = (value + 1 + 2 * domain) % vocab
+            domains[row, place], tokens[row, place] = domain, value
+    return Rows(tokens, starts, np.ones(shape, bool), domains)
+
+
+def write_rows(folder: PathLike, row_format: RowFormat, rows: Rows, block: int, digest: str) -> None:
+    """A block of exactly these rows."""
+    count = rows.tokens.size
+    domain_tokens = {name: int((rows.domains == i).sum()) for i, name in enumerate(DOMAINS)}
+    write_block(
+        folder,
+        row_format,
+        [rows],
+        rows=len(rows.tokens),
+        shard_rows=7,
+        block=block,
+        account=TokenAccount(count, count, 0, 0),
+        domain_tokens=domain_tokens,
+        source_tokens=domain_tokens,
+        documents=1,
+        seed=0,
+        tokenizer_digest=digest,
+        selection=(block, block + 1),
+    )
+
+
+def make_dataset(
+    dataset: PathLike,
+    *,
+    blocks: int = 3,
+    rows: int = 16,
+    seq_len: int = 16,
+    vocab: int = 128,
+    validation_rows: int = 8,
+    digest: str = "0" * 64,
+    seed: int = 0,
+) -> str:
+    """A whole data set, without documents or tokenizer; returns its path."""
+    dataset = as_path(dataset)
+    dataset.mkdir(parents=True, exist_ok=True)
+    row_format = RowFormat(seq_len, vocab)
+    save(dataset / "dataset.json", DatasetInfo(digest, vocab, seq_len, rows, DOMAINS))
+    for block in range(blocks):
+        made = make_rows(np.random.default_rng([seed, block]), rows, seq_len + 1, vocab)
+        write_rows(dataset / "blocks" / f"block-{block:05d}", row_format, made, block, digest)
+    held_out = make_rows(np.random.default_rng([seed, 10_000]), validation_rows, seq_len + 1, vocab)
+    write_rows(dataset / "validation" / "block-00000", row_format, held_out, 0, digest)
+    return os.fspath(dataset)
