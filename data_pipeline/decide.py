@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from data_pipeline import engine
 from data_pipeline.config import DataConfig
-from data_pipeline.document import ATTRIBUTES, DOCUMENT, DOCUMENTS, INGESTED, REMOVED, REMOVED_DOCUMENTS
+from data_pipeline.document import ATTRIBUTES, DOCUMENTS, INGESTED, KEPT, REMOVED, REMOVED_DOCUMENTS
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
 
@@ -29,7 +29,7 @@ def run(config: DataConfig, dataset: PathLike) -> None:
     for folder, command in zip(inputs[1:], STAGES, strict=True):
         engine.require(folder, command)
     folders = (dataset / REMOVED_DOCUMENTS, dataset / DOCUMENTS)
-    stage = engine.Stage("decide", folders, engine.digest("decide", 1, inputs), config.runner)
+    stage = engine.Stage("decide", folders, engine.digest("decide", 2, inputs), config.runner)
     jobs = {name: [str(folder / name) for folder in inputs] for name in names}
     engine.make_partitions(stage, _decide_partition, jobs, sum((inputs[0] / name).stat().length for name in names))
     if not any(engine.read_partition(dataset / DOCUMENTS / name, ["id"]).num_rows for name in names):
@@ -51,15 +51,18 @@ def decide(documents: pa.Table, attributes: list[pa.Table]) -> tuple[pa.Table, p
         for row in said:
             if row.get("text") is not None:
                 document["text"] = row["text"]
+            if row.get("marks"):
+                document["marks"] = row["marks"]
             if row["reason"] is not None:
                 removed.append({**document, **_why(row)})
                 break
         else:
             kept.append(document)
-    return pa.Table.from_pylist(removed, schema=REMOVED), pa.Table.from_pylist(kept, schema=DOCUMENT)
+    return pa.Table.from_pylist(removed, schema=REMOVED), pa.Table.from_pylist(kept, schema=KEPT)
 
 
-def _why(row: dict[str, Any]) -> dict[str, str | None]:
+def _why(row: dict[str, Any]) -> dict[str, Any]:
     kept = row.get("kept")
     evidence = None if kept is None else f"kept {kept}, similarity {row['similarity']:.3f}"
-    return {"operator": row["operator"], "reason": row["reason"], "evidence": evidence}
+    passage = {key: row.get(key) for key in ("value", "start", "end")}
+    return {"operator": row["operator"], "reason": row["reason"], "evidence": evidence, **passage}

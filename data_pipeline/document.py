@@ -10,11 +10,32 @@ DOCUMENT = pa.schema(
         ("source", pa.string()),
         ("domain", pa.string()),
         ("language", pa.string()),
+        ("metadata", pa.string()),  # a JSON object of what else came with the text; null: nothing
+    ]
+)
+# A document that stays, as edited, with what its attributes say that a mixture can use.
+KEPT = pa.schema(
+    [
+        *DOCUMENT,
+        ("marks", pa.list_(pa.string())),  # "operator.reason" of what was against it without dropping it
+        ("scores", pa.map_(pa.string(), pa.float64())),
+        ("cluster", pa.string()),  # id of the first of its near-duplicates; null: it has none
     ]
 )
 # A document that was dropped, with the operator that dropped it and its reason; for a duplicate, `evidence` names the
-# document that was kept and their similarity.
-REMOVED = pa.schema([*DOCUMENT, ("operator", pa.string()), ("reason", pa.string()), ("evidence", pa.string())])
+# document that was kept and their similarity. `value` broke the operator's limit; `start` and `end` mark the offending
+# passage in `text` (equal: all of it).
+REMOVED = pa.schema(
+    [
+        *DOCUMENT,
+        ("operator", pa.string()),
+        ("reason", pa.string()),
+        ("evidence", pa.string()),
+        ("value", pa.float64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+    ]
+)
 # A piece of input that never became a document.
 QUARANTINE = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()), ("sample", pa.string())])
 

@@ -45,6 +45,14 @@ class Stage:
         return as_path(self.folders[-1])
 
 
+@dataclass(frozen=True)
+class Scattered:
+    """A table whose rows stand in groups, one for each partition of the step after: group i is ``counts[i]`` rows."""
+
+    table: pa.Table
+    counts: tuple[int, ...]
+
+
 def partition_names(count: int) -> list[str]:
     """The file names of `count` partitions, in order."""
     return [f"part-{i:05d}.parquet" for i in range(count)]
@@ -88,7 +96,7 @@ def require(folder: PathLike, command: str, expected_digest: str = "") -> list[s
 
 def make_partitions(
     stage: Stage,
-    function: Callable[[Any], tuple[pa.Table, ...]],
+    function: Callable[[Any], tuple[pa.Table | Scattered, ...]],
     jobs: Mapping[str, Any],
     size_bytes: int,
 ) -> None:
@@ -133,7 +141,7 @@ def _map_partition(function: Callable[..., pa.Table], paths: Sequence[str]) -> t
 
 
 def _make_partition(
-    function: Callable[[Any], tuple[pa.Table, ...]], folders: tuple[str, ...], name: str, job: Any
+    function: Callable[[Any], tuple[pa.Table | Scattered, ...]], folders: tuple[str, ...], name: str, job: Any
 ) -> None:
     for folder, table in zip(folders, function(job), strict=True):
         write_partition(as_path(folder) / name, table)
@@ -154,16 +162,38 @@ def _open_stage(stage: Stage, names: list[str]) -> None:
         write_json(as_path(folder) / MARKER, {"digest": stage.digest, "stage": stage.name, "partitions": names})
 
 
-def write_partition(path: PathLike, table: pa.Table) -> None:
-    """Writes one Parquet file, whole or not at all.
+def write_partition(path: PathLike, content: pa.Table | Scattered) -> None:
+    """Writes one Parquet file, whole or not at all; each group of a scattered table as one row group.
 
     Raises:
       DiskFullError: no space left.
     """
     buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
+    if isinstance(content, Scattered):
+        with pq.ParquetWriter(buffer, content.table.schema, compression="zstd") as writer:
+            start = 0
+            for count in content.counts:
+                writer.write_table(content.table.slice(start, count), row_group_size=max(count, 1))
+                start += count
+    else:
+        pq.write_table(content, buffer, compression="zstd")
     with naming_full_disk("a partition", path):
         write_atomic(path, buffer.getvalue().to_pybytes())
+
+
+def open_partition(path: PathLike) -> pq.ParquetFile:
+    """Opens one Parquet file to read parts of it; nothing but its footer is read yet.
+
+    Raises:
+      DataError: the file is missing or damaged.
+    """
+    try:
+        # pre_buffer would start Arrow's threads: see read_partition.
+        return pq.ParquetFile(as_path(path).open("rb"), pre_buffer=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such partition") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: damaged partition ({error}): delete its folder and run the stage again") from error
 
 
 def read_partition(path: PathLike, columns: Sequence[str] | None = None) -> pa.Table:

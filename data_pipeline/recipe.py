@@ -13,7 +13,7 @@ from data_pipeline import engine
 from data_pipeline.config import DataConfig, OperatorConfig
 from data_pipeline.document import ATTRIBUTES, INGESTED
 from data_pipeline.operators import table
-from data_pipeline.operators.base import Operator, judge
+from data_pipeline.operators.base import Action, Draft, Finding, Operator, judge
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.paths import PathLike, as_path
 
@@ -24,12 +24,16 @@ CLEAN_ATTRIBUTES = pa.schema(
         ("id", pa.string()),
         ("operator", pa.string()),
         ("reason", pa.string()),
+        ("value", pa.float64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("marks", pa.list_(pa.string())),
         ("text", pa.string()),
         ("edits", pa.map_(pa.string(), pa.int64())),
     ]
 )
 # Counts with the recipe into the stage's digest: raise it when an operator comes to answer otherwise.
-_VERSION = 1
+_VERSION = 2
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
@@ -63,19 +67,24 @@ def build(recipe: Sequence[OperatorConfig]) -> list[tuple[OperatorConfig, Operat
 def clean(recipe: Sequence[OperatorConfig], documents: pa.Table) -> pa.Table:
     """The attributes of a table of documents."""
     built = build(recipe)
-    by_domain = {
-        domain: [(step.name, op) for step, op in built if not step.domains or domain in step.domains]
+    by_domain: dict[str, list[tuple[str, Operator, Action]]] = {
+        domain: [(step.name, op, step.action) for step, op in built if not step.domains or domain in step.domains]
         for domain in set(documents["domain"].to_pylist())
     }
     rows = []
-    columns = (documents[name].to_pylist() for name in ("id", "text", "domain"))
-    for document_id, text, domain in zip(*columns, strict=True):
-        verdict = judge(text, by_domain[domain])
+    columns = (documents[name].to_pylist() for name in ("id", "text", "domain", "language", "source", "metadata"))
+    for document_id, text, domain, language, source, metadata in zip(*columns, strict=True):
+        verdict = judge(Draft(text, domain, language, source, metadata), by_domain[domain])
+        finding = verdict.finding or Finding("")
         rows.append(
             {
                 "id": document_id,
                 "operator": verdict.operator,
                 "reason": verdict.reason,
+                "value": finding.value,
+                "start": finding.start,
+                "end": finding.end,
+                "marks": verdict.marks,
                 "text": verdict.text if verdict.edits else None,
                 "edits": sorted(verdict.edits.items()),
             }
@@ -91,7 +100,7 @@ def read(path: PathLike) -> list[dict[str, Any]]:
         domains: [en]
         operators:
           - length: {min_words: 50}
-          - stop_words
+          - stop_words: {action: mark}    # notes it in the document's marks instead of dropping it
 
     Raises:
       ConfigError: the file is missing or is no recipe.
@@ -105,8 +114,13 @@ def read(path: PathLike) -> list[dict[str, Any]]:
         if not isinstance(named, dict) or len(named) != 1:
             raise ConfigError(f"{path}, operators[{i}]: expected `name: {{parameters}}`, found {item!r}")
         [(name, params)] = named.items()
-        table.build(name, params or {}, f"{path}, operators[{i}]")
-        steps.append({"name": name, "domains": list(value.get("domains") or []), "params": params or {}})
+        params = dict(params or {})
+        action = params.pop("action", "drop")
+        if action not in ("drop", "mark"):
+            raise ConfigError(f"{path}, operators[{i}]: action is drop or mark, found {action!r}")
+        table.build(name, params, f"{path}, operators[{i}]")
+        domains = list(value.get("domains") or [])
+        steps.append({"name": name, "domains": domains, "action": action, "params": params})
     return steps
 
 

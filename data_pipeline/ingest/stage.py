@@ -67,7 +67,7 @@ def _fingerprint(units: list[Unit]) -> list[object]:
 
 def read_units(units: list[Unit]) -> tuple[pa.Table, pa.Table]:
     """Quarantine and documents of one partition, in the units' order."""
-    documents: list[dict[str, str]] = []
+    documents: list[dict[str, str | None]] = []
     quarantine: list[dict[str, str | int]] = []
     for unit in units:
         for row in READERS[unit.kind](unit):
@@ -83,7 +83,7 @@ def read_units(units: list[Unit]) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def _document(row: Row, unit: Unit) -> dict[str, str]:
+def _document(row: Row, unit: Unit) -> dict[str, str | None]:
     """A row with its labels: its own before its unit's before what its text shows."""
     source = row.source or unit.source
     language = row.language or identify(row.text)
@@ -95,6 +95,7 @@ def _document(row: Row, unit: Unit) -> dict[str, str]:
         "source": source,
         "domain": domain,
         "language": language,
+        "metadata": None,
     }
 
 

@@ -2,8 +2,54 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+Action = Literal["drop", "mark"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why an operator is against a document."""
+
+    reason: str  # from a small fixed set of words, which reports count by
+    value: float | None = None  # the figure that broke the limit
+    start: int = 0  # the offending passage, in characters of the text as it was judged; start == end: all of it
+    end: int = 0
+
+
+class Draft:
+    """A document on its way through a recipe: its text as it now stands, and its labels, which stay."""
+
+    __slots__ = ("_known", "_text", "domain", "language", "metadata", "source")
+
+    def __init__(
+        self, text: str, domain: str = "", language: str = "", source: str = "", metadata: str | None = None
+    ) -> None:
+        self._text = text
+        self._known: dict[Callable[[str], Any], Any] = {}
+        self.domain = domain
+        self.language = language
+        self.source = source
+        self.metadata = metadata  # a JSON object; None: nothing came with the text
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+    @text.setter
+    def text(self, text: str) -> None:
+        if text != self._text:
+            self._text = text
+            self._known = {}
+
+    def of(self, function: Callable[[str], T]) -> T:
+        """``function(text)``, worked out once for as long as the text stays: operators share their analyses so."""
+        if function not in self._known:
+            self._known[function] = function(self._text)
+        return self._known[function]
 
 
 @dataclass
@@ -12,47 +58,56 @@ class Verdict:
 
     text: str
     operator: str | None = None
-    reason: str | None = None  # None: kept
+    finding: Finding | None = None  # None: kept
     edits: Counter[str] = field(default_factory=Counter)  # "operator.kind" -> how many
+    marks: list[str] = field(default_factory=list)  # "operator.reason" of what was against it without dropping it
+
+    @property
+    def reason(self) -> str | None:
+        return None if self.finding is None else self.finding.reason
 
 
 class Operator(ABC):
     """One step of a recipe."""
 
     @abstractmethod
-    def apply(self, name: str, verdict: Verdict) -> None:
-        """Judges or edits ``verdict.text`` and notes the outcome in `verdict` under the operator's `name`."""
+    def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
+        """Judges or edits `draft` and notes the outcome in `verdict` under the operator's `name`."""
 
 
 class Filter(Operator):
-    """An operator that keeps a text or names a reason against it."""
+    """An operator that keeps a document or names a reason against it."""
 
     @abstractmethod
-    def reason(self, text: str) -> str | None:
-        """None to keep `text`; else a reason, from a small fixed set of words that reports count by."""
+    def check(self, draft: Draft) -> Finding | None:
+        """None to keep `draft`; else what is against it."""
 
-    def apply(self, name: str, verdict: Verdict) -> None:
-        if reason := self.reason(verdict.text):
-            verdict.operator, verdict.reason = name, reason
+    def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
+        if finding := self.check(draft):
+            if action == "mark":
+                verdict.marks.append(f"{name}.{finding.reason}")
+            else:
+                verdict.operator, verdict.finding = name, finding
 
 
 class Edit(Operator):
     """An operator that changes a text."""
 
     @abstractmethod
-    def edit(self, text: str) -> tuple[str, dict[str, int]]:
+    def edit(self, draft: Draft) -> tuple[str, dict[str, int]]:
         """The new text, and how many places of each kind were changed ({}: none)."""
 
-    def apply(self, name: str, verdict: Verdict) -> None:
-        verdict.text, counts = self.edit(verdict.text)
+    def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
+        draft.text, counts = self.edit(draft)
         verdict.edits.update({f"{name}.{kind}": count for kind, count in counts.items() if count})
 
 
-def judge(text: str, operators: Iterable[tuple[str, Operator]]) -> Verdict:
-    """Runs (name, operator) pairs over a text in order, up to the first that drops it."""
-    verdict = Verdict(text)
-    for name, operator in operators:
-        operator.apply(name, verdict)
-        if verdict.reason is not None:
+def judge(draft: Draft, operators: Iterable[tuple[str, Operator, Action]]) -> Verdict:
+    """Runs (name, operator, action) over a document in order, up to the first that drops it."""
+    verdict = Verdict(draft.text)
+    for name, operator, action in operators:
+        operator.apply(name, draft, verdict, action)
+        if verdict.finding is not None:
             break
+    verdict.text = draft.text
     return verdict

@@ -6,7 +6,7 @@ characters on average.
 
 from dataclasses import dataclass
 
-from data_pipeline.operators.base import Filter
+from data_pipeline.operators.base import Draft, Filter, Finding
 from data_pipeline.operators.words import split_words
 
 
@@ -19,17 +19,18 @@ class Length(Filter):
     min_chars: int = 0
     max_chars: int = 0
 
-    def reason(self, text: str) -> str | None:
-        if len(text) < self.min_chars:
-            return "too_few_characters"
-        if self.max_chars and len(text) > self.max_chars:
-            return "too_many_characters"
+    def check(self, draft: Draft) -> Finding | None:
+        chars = len(draft.text)
+        if chars < self.min_chars:
+            return Finding("too_few_characters", chars)
+        if self.max_chars and chars > self.max_chars:
+            return Finding("too_many_characters", chars)
         if not self.min_words and not self.max_words:
             return None
-        words = len(split_words(text))
+        words = len(draft.of(split_words))
         if words < self.min_words:
-            return "too_few_words"
-        return "too_many_words" if self.max_words and words > self.max_words else None
+            return Finding("too_few_words", words)
+        return Finding("too_many_words", words) if self.max_words and words > self.max_words else None
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class WordLength(Filter):
     min_mean: float = 3.0  # characters
     max_mean: float = 10.0
 
-    def reason(self, text: str) -> str | None:
-        words = text.split()
+    def check(self, draft: Draft) -> Finding | None:
+        words = draft.text.split()
         if not words:
             return None
         mean = sum(map(len, words)) / len(words)
         if mean < self.min_mean:
-            return "words_too_short"
-        return "words_too_long" if mean > self.max_mean else None
+            return Finding("words_too_short", mean)
+        return Finding("words_too_long", mean) if mean > self.max_mean else None
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ class LineLength(Filter):
     max_mean: float = 100.0  # characters
     max_longest: int = 1000
 
-    def reason(self, text: str) -> str | None:
-        lengths = [len(line) for line in text.splitlines()]
+    def check(self, draft: Draft) -> Finding | None:
+        lengths = [len(line) for line in draft.text.splitlines()]
         if not lengths:
             return None
-        if max(lengths) > self.max_longest:
-            return "line_too_long"
-        return "lines_too_long" if sum(lengths) / len(lengths) > self.max_mean else None
+        if (longest := max(lengths)) > self.max_longest:
+            return Finding("line_too_long", longest)
+        mean = sum(lengths) / len(lengths)
+        return Finding("lines_too_long", mean) if mean > self.max_mean else None

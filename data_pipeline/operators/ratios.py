@@ -6,7 +6,7 @@ Limits by default: Rae et al. 2021 (Gopher), arXiv 2112.11446, section A.1.1, wh
 import re
 from dataclasses import dataclass
 
-from data_pipeline.operators.base import Filter
+from data_pipeline.operators.base import Draft, Filter, Finding
 from data_pipeline.operators.words import split_words
 
 _ELLIPSIS = re.compile(r"\.\.\.|…")
@@ -27,7 +27,11 @@ class SymbolRatio(Filter):
 
     max_ratio: float = 0.1
 
-    def reason(self, text: str) -> str | None:
+    def check(self, draft: Draft) -> Finding | None:
+        reason = self._reason(draft.text)
+        return Finding(reason) if reason else None
+
+    def _reason(self, text: str) -> str | None:
         words = len(split_words(text)) or 1
         if text.count("#") / words > self.max_ratio:
             return "too_many_hash_signs"
@@ -41,7 +45,11 @@ class LineMarks(Filter):
     max_bullet_share: float = 0.9
     max_ellipsis_share: float = 0.3
 
-    def reason(self, text: str) -> str | None:
+    def check(self, draft: Draft) -> Finding | None:
+        reason = self._reason(draft.text)
+        return Finding(reason) if reason else None
+
+    def _reason(self, text: str) -> str | None:
         lines = _lines(text)
         if not lines:
             return None
@@ -57,7 +65,11 @@ class AlphabeticWords(Filter):
 
     min_share: float = 0.8
 
-    def reason(self, text: str) -> str | None:
+    def check(self, draft: Draft) -> Finding | None:
+        reason = self._reason(draft.text)
+        return Finding(reason) if reason else None
+
+    def _reason(self, text: str) -> str | None:
         words = split_words(text)
         with_letter = sum(_LETTER.search(word) is not None for word in words)
         return "too_few_alphabetic_words" if words and with_letter / len(words) < self.min_share else None
@@ -70,7 +82,11 @@ class StopWords(Filter):
     words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
     min_distinct: int = 2
 
-    def reason(self, text: str) -> str | None:
+    def check(self, draft: Draft) -> Finding | None:
+        reason = self._reason(draft.text)
+        return Finding(reason) if reason else None
+
+    def _reason(self, text: str) -> str | None:
         found = set(map(str.lower, split_words(text)))
         return "too_few_stop_words" if len(found.intersection(self.words)) < self.min_distinct else None
 
@@ -86,7 +102,11 @@ class CharacterShares(Filter):
     max_digits: float = 1.0
     max_marks: float = 1.0  # punctuation and symbols
 
-    def reason(self, text: str) -> str | None:
+    def check(self, draft: Draft) -> Finding | None:
+        reason = self._reason(draft.text)
+        return Finding(reason) if reason else None
+
+    def _reason(self, text: str) -> str | None:
         total = sum(map(len, text.split()))
         if not total:
             return None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import re2
 
-from data_pipeline.operators.base import Edit
+from data_pipeline.operators.base import Draft, Edit
 
 # RFC 5321 allows more in a local part than anybody uses; this is the dot-atom of RFC 5322 less its rarest signs. The
 # top domain ends where its case does, since text without spaces may go on right behind it: name@host.comQQ.
@@ -51,8 +51,8 @@ class Redact(Edit):
 
     kinds: tuple[Kind, ...] = ("email", "phone")
 
-    def edit(self, text: str) -> tuple[str, dict[str, int]]:
-        raw = text.encode()
+    def edit(self, draft: Draft) -> tuple[str, dict[str, int]]:
+        raw = draft.text.encode()
         counts: dict[str, int] = {}
         for kind in self.kinds:
             pattern, is_real, hint = _FINDERS[kind]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data_pipeline.operators.base import Filter
+from data_pipeline.operators.base import Draft, Filter, Finding
 from data_pipeline.operators.words import split_words
 
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
@@ -33,7 +33,11 @@ class Repetition(Filter):
         default_factory=lambda: {"5": 0.15, "6": 0.14, "7": 0.13, "8": 0.12, "9": 0.11, "10": 0.10}
     )
 
-    def reason(self, text: str) -> str | None:
+    def check(self, draft: Draft) -> Finding | None:
+        reason = self._reason(draft.text)
+        return Finding(reason) if reason else None
+
+    def _reason(self, text: str) -> str | None:
         return self._lines_reason(text) or self._runs_reason(text)
 
     def _lines_reason(self, text: str) -> str | None:

@@ -1,0 +1,49 @@
+"""The stages that speak of documents, in the order in which their words count, and the text that they leave.
+
+Documents are immutable. A stage writes what it has to say of each (a reason against it, an edited text, a cluster) into
+DATASET/corpus/attributes/<stage>: the same partitions, the same rows, the same order; reading side by side is the join.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from etils import epath
+
+from data_pipeline import engine
+from data_pipeline.config import DataConfig
+from data_pipeline.document import ATTRIBUTES, INGESTED
+from maxlm.paths import PathLike, as_path
+
+STAGES = ("clean", "dedup")
+
+
+def stages(config: DataConfig) -> tuple[str, ...]:
+    """The stages that `config` asks for, in order."""
+    return STAGES
+
+
+def folders_before(config: DataConfig, dataset: PathLike, stage: str) -> list[epath.Path]:
+    """The folder of the documents and those of the attributes that `stage` builds on, all finished.
+
+    Raises:
+      DataError: one of them isn't; names the command to run.
+    """
+    asked = stages(config)
+    earlier = asked[: asked.index(stage)] if stage in asked else asked
+    folders = [as_path(dataset) / INGESTED, *(as_path(dataset) / ATTRIBUTES / name for name in earlier)]
+    for folder, command in zip(folders, ("ingest", *earlier), strict=True):
+        engine.require(folder, command)
+    return folders
+
+
+def current_texts(documents: pa.Table, attributes: Sequence[pa.Table]) -> list[str | None]:
+    """The text of each document as the stages so far leave it; None where one of them drops it."""
+    texts = documents["text"].to_pylist()
+    for table in attributes:
+        if "text" in table.column_names:
+            texts = [old if new is None else new for old, new in zip(texts, table["text"].to_pylist(), strict=True)]
+    for table in attributes:
+        if "reason" in table.column_names:
+            reasons = table["reason"].to_pylist()
+            texts = [None if why is not None else text for text, why in zip(texts, reasons, strict=True)]
+    return texts
