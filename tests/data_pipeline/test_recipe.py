@@ -12,15 +12,19 @@ def test_attributes_say_what_became_of_each_document():
     table = documents("write to me@example.com soon", "too short", "all is well here")
     edited, dropped, kept = recipe.clean(steps, table).to_pylist()
     ids = table["id"].to_pylist()
-    assert edited == {
-        "id": ids[0],
+    said = {
         "operator": None,
         "reason": None,
-        "text": "write to <email> soon",
-        "edits": [("redact.email", 1)],
+        "value": None,
+        "start": 0,
+        "end": 0,
+        "marks": [],
+        "text": None,
+        "edits": [],
     }
-    assert dropped == {"id": ids[1], "operator": "length", "reason": "too_few_words", "text": None, "edits": []}
-    assert kept == {"id": ids[2], "operator": None, "reason": None, "text": None, "edits": []}
+    assert edited == {**said, "id": ids[0], "text": "write to <email> soon", "edits": [("redact.email", 1)]}
+    assert dropped == {**said, "id": ids[1], "operator": "length", "reason": "too_few_words", "value": 2}
+    assert kept == {**said, "id": ids[2]}
 
 
 def test_operators_look_at_their_domains_only():
@@ -57,8 +61,8 @@ def test_a_recipe_file_becomes_steps(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text('domains: [en, de]\noperators:\n  - stop_words\n  - repetition: {max_top: {"2": 0.1}}\n')
     assert recipe.read(path) == [
-        {"name": "stop_words", "domains": ["en", "de"], "params": {}},
-        {"name": "repetition", "domains": ["en", "de"], "params": {"max_top": {"2": 0.1}}},
+        {"name": "stop_words", "domains": ["en", "de"], "action": "drop", "params": {}},
+        {"name": "repetition", "domains": ["en", "de"], "action": "drop", "params": {"max_top": {"2": 0.1}}},
     ]
 
 

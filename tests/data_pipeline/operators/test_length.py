@@ -1,6 +1,7 @@
 import pytest
 
 from data_pipeline.operators.length import Length, LineLength, WordLength
+from tests.data_pipeline.operators.drafts import reason as reason_of
 
 
 @pytest.mark.parametrize(
@@ -8,22 +9,22 @@ from data_pipeline.operators.length import Length, LineLength, WordLength
     [(49, "too_few_words"), (50, None), (100_000, None), (100_001, "too_many_words")],
 )
 def test_gophers_limits_on_words_include_their_ends(words, reason):
-    assert Length().reason("word " * words) == reason
+    assert reason_of(Length(), "word " * words) == reason
 
 
 def test_chinese_counts_by_the_character():
-    assert Length(min_words=10).reason("我们今天去公园散步吧") is None
-    assert Length(min_words=10).reason("我们今天去公园散步") == "too_few_words"
+    assert reason_of(Length(min_words=10), "我们今天去公园散步吧") is None
+    assert reason_of(Length(min_words=10), "我们今天去公园散步") == "too_few_words"
 
 
 @pytest.mark.parametrize(("text", "reason"), [("abc", "too_few_characters"), ("abcd", None), ("abcdef", None)])
 def test_fewest_characters(text, reason):
-    assert Length(min_words=0, max_words=0, min_chars=4).reason(text) == reason
+    assert reason_of(Length(min_words=0, max_words=0, min_chars=4), text) == reason
 
 
 def test_most_characters():
-    assert Length(min_words=0, max_words=0, max_chars=4).reason("abcd") is None
-    assert Length(min_words=0, max_words=0, max_chars=4).reason("abcde") == "too_many_characters"
+    assert reason_of(Length(min_words=0, max_words=0, max_chars=4), "abcd") is None
+    assert reason_of(Length(min_words=0, max_words=0, max_chars=4), "abcde") == "too_many_characters"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_most_characters():
     ],
 )
 def test_mean_word_length(text, reason):
-    assert WordLength().reason(text) == reason
+    assert reason_of(WordLength(), text) == reason
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,4 @@ def test_mean_word_length(text, reason):
     ],
 )
 def test_codexs_limits_on_lines(lines, reason):
-    assert LineLength().reason("\n".join(lines)) == reason
+    assert reason_of(LineLength(), "\n".join(lines)) == reason

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.operators.repetition import Repetition, Runs, duplicate_shares
+from tests.data_pipeline.operators.drafts import reason as reason_of
 
 # No limit but the one under test.
 _OFF = {
@@ -28,25 +29,25 @@ def numbered(count, prefix="w"):
 @pytest.mark.parametrize(("repeats", "reason"), [(3, None), (4, "duplicate_lines")])
 def test_duplicate_lines(repeats, reason):
     lines = ["same"] * (repeats + 1) + numbered(9 - repeats)
-    assert only(max_duplicate_lines=0.30).reason("\n".join(lines)) == reason
+    assert reason_of(only(max_duplicate_lines=0.30), "\n".join(lines)) == reason
 
 
 @pytest.mark.parametrize(("length", "reason"), [(20, None), (21, "duplicate_line_characters")])
 def test_characters_in_duplicate_lines(length, reason):
     lines = ["x" * length, "x" * length, "y" * (100 - 2 * length)]
-    assert only(max_duplicate_line_chars=0.20).reason("\n".join(lines)) == reason
+    assert reason_of(only(max_duplicate_line_chars=0.20), "\n".join(lines)) == reason
 
 
 @pytest.mark.parametrize(("repeats", "reason"), [(3, None), (4, "duplicate_paragraphs")])
 def test_duplicate_paragraphs(repeats, reason):
     paragraphs = ["two\nlines"] * (repeats + 1) + numbered(9 - repeats)
-    assert only(max_duplicate_paragraphs=0.30).reason("\n\n".join(paragraphs)) == reason
+    assert reason_of(only(max_duplicate_paragraphs=0.30), "\n\n".join(paragraphs)) == reason
 
 
 @pytest.mark.parametrize(("length", "reason"), [(20, None), (21, "duplicate_paragraph_characters")])
 def test_characters_in_duplicate_paragraphs(length, reason):
     paragraphs = ["x" * length, "x" * length, "y" * (100 - 2 * length)]
-    assert only(max_duplicate_paragraph_chars=0.20).reason("\n \n".join(paragraphs)) == reason
+    assert reason_of(only(max_duplicate_paragraph_chars=0.20), "\n \n".join(paragraphs)) == reason
 
 
 @pytest.mark.parametrize(("n", "limit"), [("2", 0.20), ("3", 0.18), ("4", 0.16)])
@@ -55,7 +56,7 @@ def test_commonest_run_on_both_sides_of_gophers_limit(n, limit):
     fits = int(2 * int(n) / limit)  # words are of one length, so shares of words are shares of characters
     for total, reason in ((fits + 1, None), (fits - 1, f"top_{n}_gram")):
         words = [*run, "b0000", *run, *numbered(total - 2 * int(n) - 1)]
-        assert only(max_top={n: limit}).reason(" ".join(words)) == reason
+        assert reason_of(only(max_top={n: limit}), " ".join(words)) == reason
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_duplicate_runs_on_both_sides_of_gophers_limit(n, limit):
     fits = int(2 * int(n) / limit)
     for total, reason in ((fits + 1, None), (fits - 1, f"duplicate_{n}_gram")):
         words = [*run, "b0000", *run, *numbered(total - 2 * int(n) - 1)]
-        assert only(max_duplicate={n: limit}).reason(" ".join(words)) == reason
+        assert reason_of(only(max_duplicate={n: limit}), " ".join(words)) == reason
 
 
 def test_defaults_are_gophers_table_a1():
@@ -76,7 +77,7 @@ def test_defaults_are_gophers_table_a1():
 
 def test_a_run_that_occurs_once_is_no_repetition():
     assert Runs(["a", "b", "c"]).top_share(2) == 0
-    assert Repetition().reason("a short one") is None
+    assert reason_of(Repetition(), "a short one") is None
 
 
 def test_overlapping_runs_count_once():
@@ -85,11 +86,11 @@ def test_overlapping_runs_count_once():
 
 def test_chinese_repeats_by_the_character():
     text = "床前明月光疑是地上霜。" * 4
-    assert only(max_duplicate={"5": 0.15}).reason(text) == "duplicate_5_gram"
+    assert reason_of(only(max_duplicate={"5": 0.15}), text) == "duplicate_5_gram"
 
 
 def test_a_shared_line_in_other_text_passes_the_defaults():
-    assert Repetition().reason("\n".join(["header", *numbered(200), "header"])) is None
+    assert reason_of(Repetition(), "\n".join(["header", *numbered(200), "header"])) is None
 
 
 words_lists = st.lists(st.sampled_from(["a", "bb", "ccc"]), max_size=30)

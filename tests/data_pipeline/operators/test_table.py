@@ -1,5 +1,6 @@
 import pytest
 
+from data_pipeline.operators.base import Draft, judge
 from data_pipeline.operators.length import Length
 from data_pipeline.operators.table import OPERATORS, build
 from maxlm.errors import ConfigError
@@ -25,6 +26,4 @@ def test_mistakes_are_named(name, params, message):
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_every_operator_has_defaults_and_bears_empty_text(name):
-    from data_pipeline.operators.base import judge
-
-    assert judge("", [(name, build(name, {}, "here"))]).text == ""
+    assert judge(Draft(""), [(name, build(name, {}, "here"), "drop")]).text == ""
