@@ -13,6 +13,8 @@ from data_pipeline.config import DataConfig
 from maxlm import config as config_lib
 from maxlm.errors import ConfigError, UserError, did_you_mean
 
+_PAGE_SAMPLES = 3  # removed documents of each reason on the page of `report`
+
 # Commands import what they run when they run: --help answers at once, and looking at a data set needs no engine.
 
 
@@ -70,9 +72,18 @@ def _count(dataset: str, folder: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from data_pipeline.report import corpus_report, print_report
+    from data_pipeline.removed import removed_samples
+    from data_pipeline.report.collect import corpus_report
+    from data_pipeline.report.page import corpus_page
+    from data_pipeline.report.tables import print_report
+    from maxlm.paths import as_path, write_atomic
 
-    print_report(corpus_report(options.dataset), Console())
+    report = corpus_report(options.dataset)
+    print_report(report, Console())
+    samples = removed_samples(options.dataset, _PAGE_SAMPLES, seed=options.seed) if report["removed"] else []
+    page = as_path(options.html or f"{options.dataset}/corpus/report.html")
+    write_atomic(page, corpus_page(report, samples, str(options.dataset)))
+    print(f"report: {page}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -84,7 +95,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
         inspect.show_block(options.dataset, options.block, options.n)
     elif options.removed or options.reason:
-        inspection.show_removed(options.dataset, options.n, options.reason, console)
+        inspection.show_removed(options.dataset, options.n, options.reason, options.seed, console)
     elif options.quarantine:
         inspection.show_quarantine(options.dataset, options.n, console)
     else:
@@ -156,9 +167,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--quarantine", action="store_true", help="samples of input that never became a document")
     sub.add_argument("--block", type=int, metavar="K", help="rows of block K, decoded")
     sub.add_argument("-n", type=int, default=3, metavar="COUNT", help="how many of each (default: %(default)s)")
-    details = "Prints what the corpus is made of before and after, and what took the rest; saves corpus/report.json."
-    example = "maxlm-data report --dataset=/tmp/data"
-    _add_command(commands, "report", "composition of the corpus and removals, as tables", details, example)
+    sub.add_argument("--seed", type=int, default=0, metavar="SEED", help="another seed draws another sample")
+    details = (
+        "Prints what the corpus is made of before and after, and what took the rest; warns of operators that take one "
+        "language, domain or source far more than the others. Writes corpus/report.json, and all of it as one page."
+    )
+    example = "maxlm-data report --dataset=/tmp/data --html=/tmp/corpus.html"
+    sub = _add_command(commands, "report", "what the corpus is made of, and what was removed", details, example)
+    sub.add_argument("--html", default="", metavar="FILE", help="the page (default: DATASET/corpus/report.html)")
+    sub.add_argument("--seed", type=int, default=0, metavar="SEED", help="another seed draws other samples")
     return parser
 
 

@@ -26,8 +26,8 @@ class OperatorConfig:
 
     name: str
     domains: tuple[str, ...] = ()  # the domains that it looks at; (): all
-    action: Literal["drop", "mark"] = "drop"  # "mark": a filter notes its reason in the document's marks instead
     params: dict[str, Any] = field(default_factory=dict)
+    action: Literal["drop", "mark"] = "drop"  # "mark": a filter notes its reason in the document's marks instead
 
 
 @dataclass(frozen=True)

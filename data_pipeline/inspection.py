@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from data_pipeline import engine, removed
 from data_pipeline.document import (
@@ -15,10 +16,9 @@ from data_pipeline.document import (
     TOKENIZER,
     VALIDATION,
 )
+from data_pipeline.report.collect import corpus_report
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
-
-_SAMPLE_CHARACTERS = 300
 
 
 def show_dataset(dataset: PathLike, console: Console) -> None:
@@ -46,13 +46,21 @@ def show_dataset(dataset: PathLike, console: Console) -> None:
     console.print(table)
 
 
-def show_removed(dataset: PathLike, count: int, reason: str, console: Console) -> None:
-    """Prints up to `count` removed documents a reason."""
-    for row in removed.removed_samples(dataset, count, reason):
-        console.rule(escape(f"{row['operator']}: {row['reason']}"), align="left")
+def show_removed(dataset: PathLike, count: int, reason: str, seed: int, console: Console) -> None:
+    """Prints how much each operator took, and up to `count` removed documents a reason, the passage marked."""
+    if not reason:
+        report = corpus_report(dataset)
+        table = Table("operator", "documents", "MB", title="Removed")
+        for step in report["funnel"]:
+            table.add_row(step["operator"], f"{step['documents']:,}", f"{step['bytes'] / 1e6:,.2f}")
+        console.print(table)
+    for row in removed.removed_samples(dataset, count, reason, seed):
+        figure = "" if row["value"] is None else f" ({row['value']:.4g})"
+        console.rule(escape(f"{row['operator']}: {row['reason']}{figure}"), align="left")
         where = f"{row['id']}  {row['source']}  {row['domain']}  {len(row['text']):,} characters"
         console.print(escape(where + (f"\n{row['evidence']}" if row["evidence"] else "")), style="dim")
-        console.print(escape(row["text"][:_SAMPLE_CHARACTERS]))
+        before, marked, after = removed.passage(row)
+        console.print(Text.assemble(before, (marked, "black on yellow"), after))
 
 
 def show_quarantine(dataset: PathLike, count: int, console: Console) -> None:

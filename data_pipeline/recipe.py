@@ -15,9 +15,10 @@ from data_pipeline.document import ATTRIBUTES, INGESTED
 from data_pipeline.operators import table
 from data_pipeline.operators.base import Action, Draft, Finding, Operator, judge
 from maxlm.errors import ConfigError, did_you_mean
-from maxlm.paths import PathLike, as_path
+from maxlm.paths import PathLike, as_path, write_json
 
 CLEANED = f"{ATTRIBUTES}/clean"
+RECIPE_FILE = "recipe.json"  # beside the partitions
 # What the recipe says of each document: same rows and order. `reason`: null where it stays; `text`: null unless edited.
 CLEAN_ATTRIBUTES = pa.schema(
     [
@@ -48,6 +49,8 @@ def run(config: DataConfig, dataset: PathLike) -> None:
     names = engine.require(dataset / INGESTED, "ingest")
     stage = engine.Stage("clean", (dataset / CLEANED,), stage_digest(config, dataset), config.runner)
     engine.map_partitions(stage, partial(clean, config.recipe), [dataset / INGESTED], names)
+    # For people and the report: what was run here, in order.
+    write_json(dataset / CLEANED / RECIPE_FILE, {"steps": [asdict(step) for step in config.recipe]})
 
 
 def stage_digest(config: DataConfig, dataset: PathLike) -> str:

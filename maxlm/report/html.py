@@ -2,27 +2,17 @@
 
 import html
 import json
-from collections.abc import Iterable, Sequence
 from typing import Any
 
+from maxlm.page import document, table
 from maxlm.report import plots
 from maxlm.report.collect import RunRecord
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; color: #222; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd; }
-table { border-collapse: collapse; margin: 1em 0; } th, td { padding: .25em .8em; text-align: right; }
-th { border-bottom: 1px solid #999; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
-tr:nth-child(even) td { background: #f6f6f6; } .undone td { color: #999; text-decoration: line-through; }
-svg { max-width: 100%; height: auto; } pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px; }
-.note { color: #666; font-size: .9em; }
-"""
 
 
 def page(record: RunRecord, corpus: dict[str, Any] | None) -> str:
     """The whole page, HTML text."""
-    title = f"maxlm run {html.escape(record.workdir.name)}"
-    body = [f"<h1>{title}</h1>", _summary(record)]
+    title = f"maxlm run {record.workdir.name}"
+    body = [f"<h1>{html.escape(title)}</h1>", _summary(record)]
     if record.metrics:
         body += [
             "<h2>Loss</h2>", plots.loss_curves(record), _validation_table(record),
@@ -35,18 +25,7 @@ def page(record: RunRecord, corpus: dict[str, Any] | None) -> str:
     body += ["<h2>Blocks and rollbacks</h2>", _blocks_table(record), _rollbacks_table(record)]
     body += ["<h2>Data</h2>", _corpus(corpus)]
     body += ["<h2>Config</h2>", f"<pre>{html.escape(json.dumps(record.config, indent=2))}</pre>"]
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]], classes: Sequence[str] = ()) -> str:
-    """An HTML table; every cell is escaped."""
-    lines = []
-    for i, row in enumerate(rows):
-        cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
-        lines.append(f'<tr class="{classes[i] if classes else ""}">{cells}</tr>')
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return document(title, body)
 
 
 def _summary(record: RunRecord) -> str:
@@ -104,7 +83,7 @@ def _corpus(corpus: dict[str, Any] | None) -> str:
         parts.append(f"<p>Domains by {unit}, before and after cleaning:</p>{figure}")
     removed = [
         (domain, operator, reason, f"{sizes['documents']:,}", f"{sizes['characters']:,}")
-        for domain, operators in corpus["removed"].items()
+        for domain, operators in corpus["removed"].get("domain", {}).items()
         for operator, reasons in operators.items()
         for reason, sizes in reasons.items()
     ]

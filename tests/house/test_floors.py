@@ -4,7 +4,7 @@ import pytest
 
 from tests.house.modules import imported, modules, within
 
-FLOOR_1 = ("maxlm.errors", "maxlm.config", "maxlm.paths", "maxlm.journal", "maxlm.blocks")
+FLOOR_1 = ("maxlm.errors", "maxlm.config", "maxlm.paths", "maxlm.journal", "maxlm.page", "maxlm.blocks")
 FLOOR_2 = ("maxlm.models", "maxlm.parallel", "maxlm.interop", "maxlm.tokenizer")
 EVERYTHING = ("maxlm", "data_pipeline", "tools")
 
@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "maxlm.generate": (*FLOOR_1, *FLOOR_2, "maxlm.train", "maxlm.generate"),
     "maxlm.eval": (*FLOOR_1, *FLOOR_2, "maxlm.train", "maxlm.generate", "maxlm.eval"),
     "maxlm.scaling": (*FLOOR_1, *FLOOR_2, "maxlm.scaling"),
-    "maxlm.report": ("maxlm.errors", "maxlm.config", "maxlm.paths", "maxlm.journal", "maxlm.report"),
+    "maxlm.report": (*FLOOR_1[:-1], "maxlm.report"),
     "maxlm.cli": ("maxlm",),
     "data_pipeline": (*FLOOR_1, "maxlm.tokenizer", "data_pipeline"),
     "tools": EVERYTHING,

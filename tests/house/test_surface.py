@@ -35,7 +35,7 @@ train.peak_flops
 
 DATA_KEYS = """
 sources[].path sources[].name sources[].domain sources[].text_key
-recipe[].name recipe[].domains recipe[].params
+recipe[].name recipe[].domains recipe[].params recipe[].action
 dedup.threshold dedup.num_perm dedup.ngram dedup.seed
 tokenizer.vocab_size tokenizer.spare_tokens tokenizer.user_tokens tokenizer.sample_bytes tokenizer.seed
 mixture

@@ -16,7 +16,7 @@ SIZES = {"documents": 12, "characters": 3456, "bytes": 4000}
 CORPUS = {
     "ingested": {"domain": {"code": SIZES, NASTY: SIZES}},
     "kept": {"domain": {"code": SIZES}},
-    "removed": {NASTY: {"length": {f"short_{NASTY}": SIZES}}},
+    "removed": {"domain": {NASTY: {"length": {f"short_{NASTY}": SIZES}}}},
     "edits": {"code": {NASTY: 3}},
     "quarantine": {NASTY: 1},
 }

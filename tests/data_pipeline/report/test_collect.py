@@ -1,13 +1,16 @@
 import io
 import json
+from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
 
 from data_pipeline import dedup, ingest, recipe
 from data_pipeline.config import DataConfig, OperatorConfig, SourceConfig
-from data_pipeline.removed import quarantine_samples, removed_samples
-from data_pipeline.report import REPORT, corpus_report, print_report
+from data_pipeline.removed import passage, quarantine_samples, removed_samples
+from data_pipeline.report.collect import REPORT, corpus_report
+from data_pipeline.report.page import corpus_page
+from data_pipeline.report.tables import print_report
 from maxlm.errors import DataError
 from tests.data_pipeline.tables import write_jsonl
 
@@ -18,7 +21,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     write_jsonl(folder / "in" / "a.jsonl", "mail a@b.com or c@d.com", "中文一句话", "中文一句话", "short", " ")
     (folder / "in" / "b.txt").write_bytes(b"\xff")
-    steps = (OperatorConfig("redact"), OperatorConfig("length", ("en",), {"min_words": 3}))
+    steps = (OperatorConfig("redact"), OperatorConfig("length", ("en",), params={"min_words": 3}))
     config = DataConfig(sources=(SourceConfig(str(folder / "in")),), recipe=steps, partitions=2)
 
     def stages(*modules):
@@ -43,11 +46,16 @@ def test_report_grows_with_the_stages(run):
 
     report = corpus_report(run(recipe, dedup))
     assert report["edits"] == {"en": {"redact.email": 2}}
-    assert report["removed"] == {
+    assert report["removed"]["domain"] == {
         "en": {"length": {"too_few_words": {"documents": 1, "characters": 5, "bytes": 5}}},
         "zh": {"dedup": {"exact_duplicate": {"documents": 1, "characters": 5, "bytes": 15}}},
     }
     assert report["kept"]["language"]["en"] == {"documents": 1, "characters": 23, "bytes": 23}
+    assert report["funnel"] == [
+        {"operator": "length", "documents": 1, "characters": 5, "bytes": 5},
+        {"operator": "dedup", "documents": 1, "characters": 5, "bytes": 15},
+    ]
+    assert [i for i, count in enumerate(report["lengths"]["ingested"]["en"]) if count] == [2, 4]  # 5 and 23 characters
     assert json.loads((run() / REPORT).read_text()) == report
 
 
@@ -55,7 +63,7 @@ def test_nothing_vanishes_uncounted(run):
     report = corpus_report(run(ingest, recipe, dedup))
     removed = sum(
         sizes["documents"]
-        for operators in report["removed"].values()
+        for operators in report["removed"]["domain"].values()
         for reasons in operators.values()
         for sizes in reasons.values()
     )
@@ -68,6 +76,47 @@ def test_printed_tables_hold_the_numbers(run):
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in ("Corpus by domain", "too_few_words", "exact_duplicate", "en redact.email", "invalid_utf8", "50.0 %"):
         assert part in text
+
+
+def test_the_page_shows_the_numbers_and_samples_and_escapes_text(run):
+    dataset = run(ingest, recipe, dedup)
+    samples = removed_samples(dataset, 3)
+    samples[0] = {**samples[0], "text": "all <b>of</b> it", "start": 4, "end": 13}
+    page = corpus_page(corpus_report(dataset), samples, "a & b")
+    for part in ("Funnel", "too_few_words", "−1", "<mark>&lt;b&gt;of&lt;/b&gt;</mark>", "a &amp; b", "invalid_utf8"):
+        assert part in page
+    assert "<b>" not in page
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+
+
+class Balanced(HTMLParser):
+    """Keeps the stack of open elements; one that is closed out of order stays on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, 0, ("0123456789" * 30 + "…", "", "")),
+        (400, 403, ("…" + "0123456789" * 15, "012", "3456789" + "0123456789" * 14 + "012…")),
+        (0, 500, ("", "0123456789" * 30 + "…", "0123456789" * 10)),
+    ],
+)
+def test_the_passage_is_shown_between_its_surroundings(start, end, expected):
+    assert passage({"text": "0123456789" * 60, "start": start, "end": end}) == expected
 
 
 def test_samples_of_what_was_removed(run):
