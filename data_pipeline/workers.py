@@ -5,8 +5,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from typing import Any
 
 from rich.console import Console
@@ -34,31 +35,38 @@ def run(name: str, work: Callable[[str, Any], None], jobs: Mapping[str, Any], si
                 work(key, job)
                 progress.advance(bar)
         else:
-            _run_in_processes(name, work, jobs, count, lambda: progress.advance(bar))
+            _run_in_processes(name, work, jobs, lambda: progress.advance(bar))
 
 
 def _run_in_processes(
     name: str,
     work: Callable[[str, Any], None],
     jobs: Mapping[str, Any],
-    count: int,
     advance: Callable[[], None],
 ) -> None:
+    futures = [_pool().submit(work, key, job) for key, job in jobs.items()]
+    try:
+        for future in as_completed(futures):
+            future.result()
+            advance()
+    except BrokenProcessPool as error:
+        _pool.cache_clear()
+        raise DataError(
+            f"{name}: a worker process died, most likely for want of memory: "
+            "more partitions make each smaller (--config.partitions), then run the command again"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)  # what is under way ends before anybody looks at its folder
+
+
+@cache
+def _pool() -> ProcessPoolExecutor:
+    """One pool for all stages of a command: a process takes half a second to start and to import what it needs."""
     # spawn: forking a process that already runs Arrow's or Daft's threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_prepare_worker) as pool:
-        futures = [pool.submit(work, key, job) for key, job in jobs.items()]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                advance()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"{name}: a worker process died, most likely for want of memory: "
-                "more partitions make each smaller (--config.partitions), then run the command again"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context, initializer=_prepare_worker)
 
 
 def _prepare_worker() -> None:
