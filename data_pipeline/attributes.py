@@ -14,12 +14,16 @@ from data_pipeline.config import DataConfig
 from data_pipeline.document import ATTRIBUTES, INGESTED
 from maxlm.paths import PathLike, as_path
 
-STAGES = ("clean", "dedup")
-
 
 def stages(config: DataConfig) -> tuple[str, ...]:
     """The stages that `config` asks for, in order."""
-    return STAGES
+    asked = {
+        "clean": True,
+        "segments": bool(config.segments.unit),
+        "decontaminate": bool(config.decontaminate.benchmarks),
+        "dedup": True,
+    }
+    return tuple(name for name, wanted in asked.items() if wanted)
 
 
 def folders_before(config: DataConfig, dataset: PathLike, stage: str) -> list[epath.Path]:

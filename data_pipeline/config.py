@@ -9,6 +9,11 @@ from maxlm.config import config_dict
 from maxlm.errors import ConfigError
 
 
+def _in_unit_interval(key: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{key}: {value} is outside [0, 1]")
+
+
 @dataclass(frozen=True)
 class SourceConfig:
     """One place that raw text comes from."""
@@ -28,6 +33,58 @@ class OperatorConfig:
     domains: tuple[str, ...] = ()  # the domains that it looks at; (): all
     params: dict[str, Any] = field(default_factory=dict)
     action: Literal["drop", "mark"] = "drop"  # "mark": a filter notes its reason in the document's marks instead
+
+
+@dataclass(frozen=True)
+class SegmentsConfig:
+    """Lines, paragraphs or sentences that many documents share (navigation, banners, headers) are cut from them."""
+
+    unit: Literal["", "line", "paragraph", "sentence"] = ""  # "": off
+    scope: Literal["source", "corpus"] = "source"  # whether repeats count within a source, or everywhere
+    min_documents: int = 10  # units in at least this many documents are repeats
+    keep: Literal["none", "first"] = "none"  # "first": the document first in rank (by its id's hash) keeps its copy
+    span: int = 1  # successive units that repeat together; C4 takes three sentences
+    min_characters: int = 15  # shorter units (normalised) never count
+    max_cut_share: float = 0.7  # a document that would lose more of its characters is dropped
+    skip_domains: tuple[str, ...] = ("code",)  # domains left as they are: equal lines are how code is written
+    sample: int = 100  # cut units listed in DATASET/corpus/segments.jsonl: so many drawn, so many most frequent
+    seed: int = 0  # of that sample
+
+    def __post_init__(self) -> None:
+        if self.min_documents < 2:
+            raise ConfigError(f"config.segments.min_documents: {self.min_documents} is no repeat; 2 or more")
+        if self.span < 1:
+            raise ConfigError(f"config.segments.span: {self.span} is less than 1")
+        _in_unit_interval("config.segments.max_cut_share", self.max_cut_share)
+
+
+@dataclass(frozen=True)
+class DecontaminateConfig:
+    """Documents that share runs of words with benchmark items."""
+
+    benchmarks: tuple[str, ...] = ()  # files or globs (jsonl, json, csv, parquet, txt; also compressed); (): off
+    fields: tuple[str, ...] = ()  # keys whose strings are held against documents; (): all strings of an item
+    ngram: int = 13  # words to a run
+    ngram_characters: int = 20  # and where most of them are characters of a script without spaces
+    min_words: int = 8  # an item shorter than a run is taken whole from this many words
+    min_characters: int = 12  # and from this many characters of a script without spaces
+    min_overlap: int = 1  # different runs that a document and an item must share
+    max_items: int = 10  # runs in more items of one file are its template, and do not count
+    max_documents: int = 100  # runs in more documents count only in copies of the whole item; 0: they always count
+    whole_share: float = 0.8  # a document with this share of an item's runs is a copy of the item
+    action: Literal["drop", "mark", "cut"] = "drop"
+    margin: int = 200  # characters that "cut" takes on either side of a passage
+    max_cut_share: float = 0.5  # a document that would lose more of its characters is dropped
+
+    def __post_init__(self) -> None:
+        for name in ("ngram", "ngram_characters", "min_words", "min_characters", "min_overlap", "max_items"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"config.decontaminate.{name}: {getattr(self, name)} is less than 1")
+        for name in ("max_documents", "margin"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"config.decontaminate.{name}: {getattr(self, name)} is less than 0")
+        for name in ("whole_share", "max_cut_share"):
+            _in_unit_interval(f"config.decontaminate.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -68,6 +125,8 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(),)
     recipe: tuple[OperatorConfig, ...] = ()
+    segments: SegmentsConfig = SegmentsConfig()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     mixture: dict[str, float] = field(default_factory=dict)  # domain -> share of tokens; {}: as much as there is

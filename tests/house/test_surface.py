@@ -36,6 +36,12 @@ train.peak_flops
 DATA_KEYS = """
 sources[].path sources[].name sources[].domain sources[].text_key
 recipe[].name recipe[].domains recipe[].params recipe[].action
+segments.unit segments.scope segments.min_documents segments.keep segments.span segments.min_characters
+segments.max_cut_share segments.skip_domains segments.sample segments.seed
+decontaminate.benchmarks decontaminate.fields decontaminate.ngram decontaminate.ngram_characters
+decontaminate.min_words decontaminate.min_characters decontaminate.min_overlap decontaminate.max_items
+decontaminate.max_documents decontaminate.whole_share decontaminate.action decontaminate.margin
+decontaminate.max_cut_share
 dedup.threshold dedup.num_perm dedup.ngram dedup.seed
 tokenizer.vocab_size tokenizer.spare_tokens tokenizer.user_tokens tokenizer.sample_bytes tokenizer.seed
 mixture
