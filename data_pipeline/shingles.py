@@ -4,7 +4,7 @@ Hashes are the same in every process and on every machine, so that they may meet
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -30,14 +30,20 @@ def hash_strings(strings: Sequence[str]) -> np.ndarray:
 
 def run_hashes(hashes: np.ndarray, length: int) -> np.ndarray:
     """The hash of each run of `length` words, given the words' hashes: uint64 [max(0, words - length + 1)]."""
-    starts = len(hashes) - length + 1
-    if starts < 1:
-        return np.empty(0, np.uint64)
-    runs = np.zeros(starts, np.uint64)
-    for offset in range(length):
-        runs = (runs ^ hashes[offset : offset + starts]) * _MULTIPLIER
-        runs ^= runs >> np.uint64(29)  # lets the high bits, which multiplying fills, reach the low ones
-    return runs
+    return next(runs_of_lengths(hashes, [length]))
+
+
+def runs_of_lengths(hashes: np.ndarray, lengths: Sequence[int]) -> Iterator[np.ndarray]:
+    """`run_hashes` for several ascending lengths, at the cost of the longest alone."""
+    runs = np.zeros(len(hashes), np.uint64)
+    done = 0
+    for length in lengths:
+        starts = max(0, len(hashes) - length + 1)
+        for offset in range(done, length if starts else 0):
+            runs = (runs[: len(hashes) - offset] ^ hashes[offset:]) * _MULTIPLIER
+            runs ^= runs >> np.uint64(29)  # lets the high bits, which multiplying fills, reach the low ones
+        done = length
+        yield runs[:starts]
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:
