@@ -10,6 +10,7 @@ from flax import nnx
 from maxlm.models import rope
 from maxlm.models.cache import KVCache
 from maxlm.models.config import ModelConfig
+from maxlm.models.function import ModuleFunction, stacked
 from maxlm.models.layers import Block, Places, RMSNorm, weight
 from maxlm.parallel.axes import constrain
 
@@ -26,7 +27,7 @@ class Decoder(nnx.Module):
         self.config = config
         table = (config.vocab_size, config.embed)
         self.embedding = weight(rngs, table, ("vocab", "embed"), config.init_std)
-        self.layers = _stacked_blocks(config, rngs)
+        self.layers = stacked(lambda rngs: Block(config, rngs=rngs), config.num_layers, rngs)
         self.norm = RMSNorm(config.embed, config.norm_eps)
         self.output = None if config.tie_embeddings else weight(rngs, table, ("vocab", "embed"), config.init_std)
 
@@ -69,15 +70,6 @@ class Decoder(nnx.Module):
         return _unrolled(layer, x_BTD, (params, cache), self.config.num_layers)
 
 
-def _stacked_blocks(config: ModelConfig, rngs: nnx.Rngs) -> Block:
-    @nnx.split_rngs(splits=config.num_layers)
-    @nnx.vmap
-    def build(rngs: nnx.Rngs) -> Block:
-        return Block(config, rngs=rngs)
-
-    return build(rngs)
-
-
 def _unrolled(layer: Callable, x: jax.Array, stacked: Any, num_layers: int) -> tuple[jax.Array, Any]:
     """What `lax.scan` does, written out."""
     outs = []
@@ -87,37 +79,9 @@ def _unrolled(layer: Callable, x: jax.Array, stacked: Any, num_layers: int) -> t
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
 
 
-class DecoderFunction:
+class DecoderFunction(ModuleFunction[Decoder]):
     """A decoder as pure functions of its parameters, a nested dict of arrays."""
 
     def __init__(self, config: ModelConfig):
         self.config = config
-        self._graph, self._state = nnx.split(nnx.eval_shape(self._build))
-
-    def _build(self, key: jax.Array | None = None) -> Decoder:
-        return Decoder(self.config, rngs=nnx.Rngs(params=jax.random.key(0) if key is None else key))
-
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Fresh parameters, float32. The same key gives the same values on any mesh."""
-        return nnx.to_pure_dict(nnx.state(self._build(key)))
-
-    def abstract_params(self) -> dict[str, Any]:
-        """Shapes and dtypes of the parameters."""
-        return nnx.to_pure_dict(self._state)
-
-    def param_axes(self) -> dict[str, Any]:
-        """Logical axis names of every parameter, in the tree of the parameters (tuples as leaves)."""
-
-        def axes(variable: nnx.Variable) -> tuple[str, ...]:
-            names = variable.get_metadata("axes")
-            stacked = variable.get_value().ndim - len(names)  # layers are stacked in front
-            return ("layers",) * stacked + names
-
-        leaves = jax.tree.map(axes, self._state, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
-        return nnx.to_pure_dict(leaves)
-
-    def bind(self, params: dict[str, Any]) -> Decoder:
-        """The module with these parameters."""
-        state = jax.tree.map(lambda leaf: leaf, self._state)
-        nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(self._graph, state)
+        super().__init__(lambda rngs: Decoder(config, rngs=rngs))

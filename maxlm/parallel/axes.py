@@ -30,6 +30,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "head_dim": (),
     "mlp": (TENSOR,),
     "norm": (),
+    "positions": (),
+    "types": (),
+    "labels": (),
 }
 
 

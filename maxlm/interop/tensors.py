@@ -1,0 +1,125 @@
+"""The tensors of a folder as Hugging Face lays them out: one safetensors file, or shards and an index."""
+
+from typing import Any
+
+import numpy as np
+
+from maxlm.errors import ConfigError, DataError
+from maxlm.paths import PathLike, as_path, is_local, read_json
+
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+# TensorFlow's names of a norm's weights, still found in old checkpoints such as bert-base-uncased.
+_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+
+class Tensors:
+    """Reads tensors by name, one at a time.
+
+    Attributes:
+      folder: where they stand.
+      names: all that there are, in today's spelling.
+    """
+
+    def __init__(self, folder: PathLike):
+        """Opens the files and reads their headers.
+
+        Raises:
+          ConfigError: the package safetensors is not installed.
+          DataError: no safetensors in the folder, a shard is missing, a file is damaged, or the index is wrong.
+        """
+        self.folder = as_path(folder)
+        self._files: dict[str, Any] = {}
+        self._places = self._find()  # today's name -> (file, name in it)
+        self.names = self._places.keys()
+
+    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """A tensor as float32.
+
+        Raises:
+          DataError: missing, of another shape than `shape`, or not of numbers with a fraction.
+        """
+        if name not in self._places:
+            raise DataError(
+                f"{self.folder}: tensor {name!r} is missing; is this checkpoint whole, and its config.json its own?"
+            )
+        file, stored_name = self._places[name]
+        value = self._files[file].get_tensor(stored_name)
+        if value.shape != shape:
+            found, wanted = list(value.shape), list(shape)
+            raise DataError(
+                f"{self.folder / file}: tensor {stored_name!r} has shape {found}; by config.json it should be {wanted}"
+            )
+        # bfloat16 and float8 are no floats to NumPy (kind "V"); integers would be quantised weights.
+        if value.dtype.kind not in "fV":
+            raise DataError(
+                f"{self.folder / file}: tensor {stored_name!r} is {value.dtype}: quantised weights are not read"
+            )
+        return value.astype(np.float32)
+
+    def _find(self) -> dict[str, tuple[str, str]]:
+        if (self.folder / _INDEX).exists() and not (self.folder / _WHOLE).exists():  # as transformers chooses
+            listed = read_json(self.folder / _INDEX, "index of shards").get("weight_map")
+            if not isinstance(listed, dict) or not listed:
+                raise DataError(f"{self.folder / _INDEX}: has no weight_map")
+            if outside := [file for file in listed.values() if not isinstance(file, str) or "/" in file]:
+                raise DataError(f"{self.folder / _INDEX}: {outside[0]!r} is no file of this folder")
+            for file in sorted(set(listed.values())):
+                self._files[file] = self._open(file)
+            for name, file in listed.items():
+                if name not in self._files[file].keys():
+                    raise DataError(f"{self.folder / file}: tensor {name!r} is missing; {_INDEX} says it is here")
+            places = {name: (file, name) for name, file in listed.items()}
+        else:
+            self._check_present()
+            self._files[_WHOLE] = self._open(_WHOLE)
+            places = {name: (_WHOLE, name) for name in self._files[_WHOLE].keys()}
+        return {_today(name): place for name, place in places.items()}
+
+    def _check_present(self) -> None:
+        if (self.folder / _WHOLE).exists():
+            return
+        pickled = sorted(
+            path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in self.folder.glob(pattern)
+        )
+        if pickled:
+            raise DataError(
+                f"{self.folder / pickled[0]}: pickled weights are not read, since reading them can run code; "
+                "save the model again with transformers' save_pretrained, which writes safetensors"
+            )
+        raise DataError(f"{self.folder}: no {_WHOLE} and no {_INDEX}")
+
+    def _open(self, file: str) -> Any:
+        try:
+            import safetensors
+            import safetensors.numpy
+        except ImportError as error:
+            raise ConfigError("reading safetensors needs the package: pip install 'maxlm[hf]'") from error
+        path = self.folder / file
+        if not path.exists():
+            raise DataError(f"{path}: no such file, though {_INDEX} names it; copy all shards")
+        try:
+            if is_local(path):
+                return safetensors.safe_open(str(path), "numpy")
+            return _InMemory(safetensors.numpy.load(path.read_bytes()))
+        except (safetensors.SafetensorError, OSError) as error:
+            raise DataError(f"{path}: damaged, or no safetensors file ({error})") from error
+
+
+class _InMemory:
+    """A file from a bucket."""
+
+    def __init__(self, tensors: dict[str, np.ndarray]):
+        self._tensors = tensors
+
+    def keys(self) -> list[str]:
+        return list(self._tensors)
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        return self._tensors[name]
+
+
+def _today(name: str) -> str:
+    for old, new in _OLD_NAMES.items():
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
