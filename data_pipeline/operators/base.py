@@ -45,6 +45,12 @@ class Draft:
             self._text = text
             self._known = {}
 
+    def fork(self) -> "Draft":
+        """The same document for edits that are not to be seen here; shares what is known of the text so far."""
+        fork = Draft(self._text, self.domain, self.language, self.source, self.metadata)
+        fork._known = self._known
+        return fork
+
     def of(self, function: Callable[[str], T]) -> T:
         """``function(text)``, worked out once for as long as the text stays: operators share their analyses so."""
         if function not in self._known:
@@ -74,6 +80,13 @@ class Operator(ABC):
     def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
         """Judges or edits `draft` and notes the outcome in `verdict` under the operator's `name`."""
 
+    def object(self, name: str, finding: Finding, verdict: Verdict, action: Action) -> None:
+        """Notes what is against a document: for "drop" as the reason that it goes, for "mark" among its marks."""
+        if action == "mark":
+            verdict.marks.append(f"{name}.{finding.reason}")
+        else:
+            verdict.operator, verdict.finding = name, finding
+
 
 class Filter(Operator):
     """An operator that keeps a document or names a reason against it."""
@@ -84,10 +97,7 @@ class Filter(Operator):
 
     def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
         if finding := self.check(draft):
-            if action == "mark":
-                verdict.marks.append(f"{name}.{finding.reason}")
-            else:
-                verdict.operator, verdict.finding = name, finding
+            self.object(name, finding, verdict, action)
 
 
 class Edit(Operator):
@@ -100,6 +110,20 @@ class Edit(Operator):
     def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
         draft.text, counts = self.edit(draft)
         verdict.edits.update({f"{name}.{kind}": count for kind, count in counts.items() if count})
+
+
+class Branch(Operator):
+    """A whole recipe that marks: what is against a document stands in its marks, its text goes on as it came.
+
+    Edits of a branch are seen by the operators of that branch alone, so that several recipes share one pass.
+    """
+
+    def __init__(self, operators: Iterable[tuple[str, Operator]]) -> None:
+        self._operators: list[tuple[str, Operator, Action]] = [(name, operator, "mark") for name, operator in operators]
+
+    def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
+        branch = judge(draft.fork(), self._operators)
+        verdict.marks += [f"{name}.{mark}" for mark in branch.marks]
 
 
 def judge(draft: Draft, operators: Iterable[tuple[str, Operator, Action]]) -> Verdict:

@@ -1,18 +1,21 @@
 """How long a document is, and how long its words are.
 
 Limits by default: Rae et al. 2021 (Gopher), arXiv 2112.11446, section A.1.1: 50 to 100,000 words, of 3 to 10
-characters on average.
+characters on average, read as datatrove's GopherQualityFilter does (docs/corpus/filters.md).
 """
 
 from dataclasses import dataclass
 
 from data_pipeline.operators.base import Draft, Filter, Finding
-from data_pipeline.operators.words import split_words
+from data_pipeline.operators.census import PLAIN, census
 
 
 @dataclass(frozen=True)
 class Length(Filter):
-    """Drops what is shorter or longer than allowed, in words (Chinese: characters) or in characters; 0: no limit."""
+    """Drops what is shorter or longer than allowed, in words (Chinese: characters) or in characters; 0: no limit.
+
+    What consists of punctuation and symbols only is no word.
+    """
 
     min_words: int = 50
     max_words: int = 100_000
@@ -27,7 +30,7 @@ class Length(Filter):
             return Finding("too_many_characters", chars)
         if not self.min_words and not self.max_words:
             return None
-        words = len(draft.of(split_words))
+        words = int(draft.of(census).words_of(PLAIN).sum())
         if words < self.min_words:
             return Finding("too_few_words", words)
         return Finding("too_many_words", words) if self.max_words and words > self.max_words else None
@@ -41,10 +44,11 @@ class WordLength(Filter):
     max_mean: float = 10.0
 
     def check(self, draft: Draft) -> Finding | None:
-        words = draft.text.split()
-        if not words:
+        counted = draft.of(census)
+        lengths = counted.lengths[counted.words_of(PLAIN)]
+        if not lengths.size:
             return None
-        mean = sum(map(len, words)) / len(words)
+        mean = float(lengths.mean())
         if mean < self.min_mean:
             return Finding("words_too_short", mean)
         return Finding("words_too_long", mean) if mean > self.max_mean else None

@@ -1,7 +1,8 @@
-"""Text that repeats itself: lines, paragraphs, and runs of words.
+"""Text that repeats itself: lines, paragraphs, runs of words, and runs of characters.
 
-Rules and limits: Rae et al. 2021 (Gopher), arXiv 2112.11446, section A.1.1 and table A1. Chinese is counted by the
-character, and its runs say less than as many words: give larger lengths there (configs/data/recipes/prose_zh.yaml).
+Rules and limits of Repetition: Rae et al. 2021 (Gopher), arXiv 2112.11446, section A.1.1 and table A1, as datatrove
+reads them (docs/corpus/filters.md has the differences). Chinese is counted by the character, and its runs say less than
+as many words: give larger lengths there (configs/data/recipes/web_zh.yaml).
 """
 
 import re
@@ -11,16 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data_pipeline.operators.base import Draft, Filter, Finding
-from data_pipeline.operators.words import split_words
+from data_pipeline.operators.census import SPACE, Census, census
+from maxlm.errors import ConfigError
 
-_PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
-# Any odd multiplier will do: hashes of runs are compared within one document only, and 64 bits don't collide there.
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_PARAGRAPH_BREAK = re.compile(r"\n{2,}")
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class Repetition(Filter):
-    """Drops text of which too large a share is said more than once."""
+    """Drops text of which too large a share is said more than once. Shares are of all its characters."""
 
     max_duplicate_lines: float = 0.30  # share of lines that repeat an earlier one
     max_duplicate_line_chars: float = 0.20  # share of characters in them
@@ -28,91 +29,192 @@ class Repetition(Filter):
     max_duplicate_paragraph_chars: float = 0.20
     # length of a run in words -> largest share of characters in the commonest run of that length
     max_top: dict[str, float] = field(default_factory=lambda: {"2": 0.20, "3": 0.18, "4": 0.16})
-    # length of a run in words -> largest share of characters in runs that occur more than once
+    # length of a run in words -> largest share of characters in runs that repeat an earlier one
     max_duplicate: dict[str, float] = field(
         default_factory=lambda: {"5": 0.15, "6": 0.14, "7": 0.13, "8": 0.12, "9": 0.11, "10": 0.10}
     )
 
+    def __post_init__(self) -> None:
+        for name, limits in (("max_top", self.max_top), ("max_duplicate", self.max_duplicate)):
+            if wrong := [length for length in limits if not length.isdecimal() or not int(length)]:
+                raise ConfigError(f"repetition.{name}: lengths are whole numbers of words, found {wrong[0]!r}")
+
     def check(self, draft: Draft) -> Finding | None:
-        reason = self._reason(draft.text)
-        return Finding(reason) if reason else None
+        if not draft.text:
+            return None
+        return self._check_paragraphs(draft.text) or self._check_lines(draft) or self._check_runs(draft)
 
-    def _reason(self, text: str) -> str | None:
-        return self._lines_reason(text) or self._runs_reason(text)
+    def _check_paragraphs(self, text: str) -> Finding | None:
+        if "\n\n" not in text:
+            return None
+        count, characters, passage = duplicates(_PARAGRAPH_BREAK.split(text.strip()))
+        if count > self.max_duplicate_paragraphs:
+            return Finding("duplicate_paragraphs", count, *find_again(text, passage))
+        share = characters / len(text)
+        if share > self.max_duplicate_paragraph_chars:
+            return Finding("duplicate_paragraph_characters", share, *find_again(text, passage))
+        return None
 
-    def _lines_reason(self, text: str) -> str | None:
-        shares = duplicate_shares([line for raw in text.splitlines() if (line := raw.strip())])
-        if shares[0] > self.max_duplicate_lines:
-            return "duplicate_lines"
-        if shares[1] > self.max_duplicate_line_chars:
-            return "duplicate_line_characters"
-        shares = duplicate_shares([part for raw in _PARAGRAPH_BREAK.split(text) if (part := raw.strip())])
-        if shares[0] > self.max_duplicate_paragraphs:
-            return "duplicate_paragraphs"
-        return "duplicate_paragraph_characters" if shares[1] > self.max_duplicate_paragraph_chars else None
+    def _check_lines(self, draft: Draft) -> Finding | None:
+        count, characters, passage = duplicates([line for line in draft.of(lines) if line])
+        if count > self.max_duplicate_lines:
+            return Finding("duplicate_lines", count, *find_again(draft.text, passage))
+        share = characters / len(draft.text)
+        if share > self.max_duplicate_line_chars:
+            return Finding("duplicate_line_characters", share, *find_again(draft.text, passage))
+        return None
 
-    def _runs_reason(self, text: str) -> str | None:
-        runs = Runs(split_words(text))
-        for length, limit in self.max_top.items():
-            if runs.top_share(int(length)) > limit:
-                return f"top_{length}_gram"
-        for length, limit in self.max_duplicate.items():
-            if runs.duplicate_share(int(length)) > limit:
-                return f"duplicate_{length}_gram"
+    def _check_runs(self, draft: Draft) -> Finding | None:
+        runs = Runs(draft.of(census))
+        total = len(draft.text)
+        most = runs.num_words  # how often the commonest run occurs; a longer run can't occur more often
+        for length, limit in _by_length(self.max_top):
+            if most < 2 or most * runs.longest(length) / total <= limit:
+                continue
+            most, first = runs.commonest(length)
+            share = most * runs.characters(first, length) / total if most > 1 else 0.0
+            if share > limit:
+                return Finding(f"top_{length}_gram", share, *runs.passage(first, length))
+        limits = _by_length(self.max_duplicate)
+        bound = 1.0  # share of characters in runs that occur again; those in longer ones are among them
+        for i, (length, limit) in enumerate(limits):
+            if bound <= min(limit for _, limit in limits[i:]):
+                return None
+            bound = runs.covered(length) / total
+            if bound > limit:
+                characters, first = runs.repeated(length)
+                if characters / total > limit:
+                    return Finding(f"duplicate_{length}_gram", characters / total, *runs.passage(first, length))
         return None
 
 
-def duplicate_shares(parts: Sequence[str]) -> tuple[float, float]:
-    """Which share of `parts`, and which share of their characters, repeats an earlier one; 0 of nothing."""
-    characters = sum(map(len, parts))
-    if not characters:
-        return 0.0, 0.0
-    unique = set(parts)
-    return (len(parts) - len(unique)) / len(parts), (characters - sum(map(len, unique))) / characters
+def _by_length(limits: dict[str, float]) -> list[tuple[int, float]]:
+    return sorted((int(length), limit) for length, limit in limits.items())
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text, empty ones too. Meant for ``draft.of(lines)``."""
+    return text.split("\n")
+
+
+def duplicates(parts: Sequence[str]) -> tuple[float, int, str]:
+    """The share of `parts` that repeats an earlier one, the characters in those, the first of them; 0, 0, "": none."""
+    if len(unique := set(parts)) == len(parts):
+        return 0.0, 0, ""
+    characters = sum(map(len, parts)) - sum(map(len, unique))
+    seen: set[str] = set()
+    for part in parts:
+        if part in seen:
+            break
+        seen.add(part)
+    return (len(parts) - len(unique)) / len(parts), characters, part
+
+
+def find_again(text: str, passage: str) -> tuple[int, int]:
+    """Where `passage` stands in `text` for the second time."""
+    start = text.find(passage, text.find(passage) + len(passage))
+    return start, start + len(passage)
 
 
 class Runs:
-    """The runs of n words in a text. Shares are of the words' characters; those in overlapping runs count once."""
+    """The runs of n words in a text, numbered by their first word."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        numbers = {word: number for number, word in enumerate(dict.fromkeys(words), start=1)}
-        self._ids = np.fromiter(map(numbers.__getitem__, words), np.uint64, len(words))
-        self._lengths = np.fromiter(map(len, words), np.int64, len(words))
+    def __init__(self, counted: Census) -> None:
+        self._census = counted
+        self.num_words = counted.num_words
+        self._hashes: dict[int, np.ndarray] = {1: counted.hashes}
+        # Characters before each word, and after the last: white space between two words counts as one character.
+        spaced = (counted.word_kinds & SPACE) != 0
+        self._spaced = spaced
+        self._before = np.zeros(self.num_words + 1, np.int64)
+        np.cumsum(counted.lengths + spaced, out=self._before[1:])
 
-    def top_share(self, length: int) -> float:
-        """The share of characters inside the commonest run of `length` words; 0 where none occurs twice.
+    def characters(self, run: int, length: int) -> int:
+        """The characters of run number `run`, with the spaces between its words."""
+        return int(self._before[run + length] - self._before[run] - self._spaced[run + length - 1])
 
-        Of several that are equally common the one with most characters counts.
+    def longest(self, length: int) -> int:
+        """No run of `length` words has more characters than this; 0: there is none."""
+        if self.num_words < length:
+            return 0
+        return int((self._before[length:] - self._before[: self.num_words - length + 1]).max())
+
+    def passage(self, run: int, length: int) -> tuple[int, int]:
+        """Where run number `run` begins and ends in the text."""
+        return int(self._census.starts[run]), self._census.end(run + length - 1)
+
+    def commonest(self, length: int) -> tuple[int, int]:
+        """How often the commonest run of `length` words occurs, overlapping ones counted, and the first such run.
+
+        Of several that are equally common the one that comes first counts.
         """
-        runs, counts = self._count(length)
-        if not counts.size or counts.max() < 2:
-            return 0.0
-        ends = np.concatenate([[0], np.cumsum(self._lengths)])
-        characters = np.where(counts[runs] == counts.max(), ends[length:] - ends[:-length], -1)
-        return self._share_inside(runs == runs[np.argmax(characters)], length)
+        runs, again = self._grouped(length)
+        if not again.any():
+            return min(len(runs), 1), 0
+        heads = np.flatnonzero(~again)
+        counts = np.diff(heads, append=len(runs))
+        most = counts.max()
+        return int(most), int(runs[heads[counts == most]].min())
 
-    def duplicate_share(self, length: int) -> float:
-        """The share of characters inside any run of `length` words that occurs more than once."""
-        runs, counts = self._count(length)
-        return self._share_inside(counts[runs] > 1, length) if counts.size else 0.0
+    def covered(self, length: int) -> int:
+        """The characters of words in any run of `length` words that repeats an earlier one; overlaps count once."""
+        runs, again = self._grouped(length)
+        begins = runs[again]
+        if not begins.size:
+            return 0
+        steps = np.zeros(self.num_words + 1, np.int64)
+        steps[begins] = 1
+        steps[begins + length] -= 1  # runs begin at different words, so none is written twice
+        return int(self._census.lengths[np.cumsum(steps[:-1]) > 0].sum())
 
-    def _count(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each position the number of its run, and for each number how often it occurs."""
-        starts = len(self._ids) - length + 1
-        if starts < 1:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        hashes = np.zeros(starts, np.uint64)
-        for offset in range(length):
-            hashes = (hashes ^ self._ids[offset : offset + starts]) * _MULTIPLIER
-            hashes ^= hashes >> np.uint64(29)  # lets the high bits, which multiplying fills, reach the low ones
-        _, runs, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-        return runs, counts
+    def repeated(self, length: int) -> tuple[int, int]:
+        """The characters of words in runs that repeat an earlier one, and the first of these runs; 0, 0 if none.
 
-    def _share_inside(self, starts: np.ndarray, length: int) -> float:
-        """The share of characters in words covered by a run that begins where `starts` is true."""
-        steps = np.zeros(len(self._ids) + 1, np.int64)
-        begins = np.flatnonzero(starts)
-        np.add.at(steps, begins, 1)
-        np.add.at(steps, begins + length, -1)
-        inside = np.cumsum(steps[:-1]) > 0
-        return float(self._lengths[inside].sum() / self._lengths.sum())
+        The text is read as Gopher's rule asks, no character counting twice: after a run that repeats reading goes on
+        behind it, and runs that begin inside it are not read at all.
+        """
+        runs, again = self._grouped(length)
+        groups = np.cumsum(~again)
+        alike = again.copy()
+        alike[:-1] |= again[1:]
+        order = np.argsort(runs[alike])
+        ends = np.concatenate([[0], np.cumsum(self._census.lengths)])
+        characters, first, following = 0, -1, 0
+        read: set[int] = set()
+        for run, group in zip(runs[alike][order].tolist(), groups[alike][order].tolist(), strict=True):
+            if run < following:
+                continue
+            if group in read:
+                characters += int(ends[run + length] - ends[run])
+                following = run + length
+                first = run if first < 0 else first
+            else:
+                read.add(group)
+        return characters, max(first, 0)
+
+    def _hash(self, length: int) -> np.ndarray:
+        """A hash of each run of `length` words: of its halves."""
+        if length not in self._hashes:
+            left = self._hash(length // 2)
+            right = self._hash(length - length // 2)
+            count = max(0, self.num_words - length + 1)
+            hashes = (left[:count] ^ (left[:count] >> np.uint64(29))) * _MIXER
+            hashes += right[length // 2 : length // 2 + count]
+            hashes *= _MIXER
+            self._hashes[length] = hashes
+        return self._hashes[length]
+
+    def _grouped(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """All runs in groups of equal ones, each in order; and for each whether it equals the one before it.
+
+        One sort of a hash's high bits with the run's number in the low ones: 44 bits and more tell runs of a text of a
+        million words apart.
+        """
+        hashes = self._hash(length)
+        bits = np.uint64(len(hashes).bit_length())
+        keys = (hashes >> bits << bits) | np.arange(len(hashes), dtype=np.uint64)
+        keys.sort()
+        heads = keys >> bits
+        again = np.zeros(len(keys), bool)
+        np.equal(heads[1:], heads[:-1], out=again[1:])
+        return (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64), again

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipeline.operators.base import Operator
+from data_pipeline.operators.c4 import C4
+from data_pipeline.operators.fineweb import FineWeb
+from data_pipeline.operators.gopher import AlphabeticWords, LineMarks, StopWords, SymbolRatio
 from data_pipeline.operators.length import Length, LineLength, WordLength
-from data_pipeline.operators.ratios import AlphabeticWords, CharacterShares, LineMarks, StopWords, SymbolRatio
 from data_pipeline.operators.redact import Redact
 from data_pipeline.operators.repetition import Repetition
+from data_pipeline.operators.shares import CharacterShares
 from maxlm.config import freeze
 from maxlm.errors import ConfigError, did_you_mean
 
 OPERATORS: dict[str, type[Operator]] = {
     "alphabetic_words": AlphabeticWords,
+    "c4": C4,
     "character_shares": CharacterShares,
+    "fineweb": FineWeb,
     "length": Length,
     "line_length": LineLength,
     "line_marks": LineMarks,

@@ -12,6 +12,11 @@ def test_gophers_limits_on_words_include_their_ends(words, reason):
     assert reason_of(Length(), "word " * words) == reason
 
 
+def test_symbols_by_themselves_are_no_words():
+    assert reason_of(Length(min_words=2), "one - * …") == "too_few_words"
+    assert reason_of(Length(min_words=2), "one - -2") is None
+
+
 def test_chinese_counts_by_the_character():
     assert reason_of(Length(min_words=10), "我们今天去公园散步吧") is None
     assert reason_of(Length(min_words=10), "我们今天去公园散步") == "too_few_words"
@@ -34,6 +39,8 @@ def test_most_characters():
         ("ab abc", "words_too_short"),
         ("abcdefghij abcdefghij", None),  # mean 10, its most
         ("abcdefghij abcdefghijk", "words_too_long"),
+        ("ab * abc", "words_too_short"),  # 2.5: a symbol is no word
+        ("…", None),
         ("", None),
     ],
 )

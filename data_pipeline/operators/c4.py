@@ -1,0 +1,131 @@
+"""C4's rules: lines that are no text are removed, and pages that hold code, filler or too few sentences dropped.
+
+Raffel et al. 2020 (T5), arXiv 1910.10683, section 2.2, read as datatrove's C4QualityFilter does, which adds rules that
+stand in C4's code only: citation marks, policy lines and very long words.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from data_pipeline.operators.base import Action, Draft, Finding, Operator, Verdict
+from data_pipeline.operators.words import split_words
+
+_CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+_LINE_ENDS = (".", "?", "!", '"', "'")
+_POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
+# A sentence ends in . ! or ?, maybe closing quotes, and white space, and wherever Chinese says so; not after an initial
+# or an abbreviation.
+_SENTENCE_END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[”’」』）]*""")
+_ABBREVIATION = re.compile(
+    r"(?:\b[A-Za-z]|\b(?:Mr|Mrs|Ms|Dr|Prof|Rev|St|Jr|Sr|Gen|Col|Capt|Lt|Sen|Rep|Gov|Inc|Ltd|Co|Corp|Mt|No|vs|etc|Jan"
+    r"|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec|a\.m|p\.m|e\.g|i\.e|U\.S))$"
+)
+
+
+@dataclass(frozen=True)
+class C4(Operator):
+    """Removes lines, counted by rule, and drops what is left of a page by the rest; blank lines go with the others.
+
+    A page that is dropped keeps its lines, so that the passage can be looked at.
+    """
+
+    terminal_punctuation: bool = True  # a line that doesn't end in . ? ! " or ' goes; FineWeb leaves this out
+    min_line_words: int = 3  # a line of fewer goes
+    max_word_chars: int = 1000  # a line with a longer one goes; 0: no limit
+    javascript: bool = True  # a line that names it goes
+    policies: bool = True  # a line about cookies, privacy or terms of use goes
+    citations: bool = True  # marks such as [1] and [edit] go
+    lorem_ipsum: bool = True  # a page with it is dropped
+    curly_brackets: bool = True  # a page with an opening one is dropped
+    min_sentences: int = 5  # a page of fewer is dropped; 0: none is
+
+    def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
+        kept, removed, finding = self._sift(draft.text)
+        if finding is not None:
+            self.object(name, finding, verdict, action)
+            return
+        verdict.edits.update({f"{name}.{kind}": count for kind, count in removed.items()})
+        draft.text = "\n".join(kept).strip()
+
+    def _sift(self, text: str) -> tuple[list[str], Counter[str], Finding | None]:
+        """The lines that stay, how many went by each rule, and what is against the page."""
+        lowered = text.lower()
+        page = _Page(
+            javascript=self.javascript and "javascript" in lowered,
+            policies=self.policies and any(phrase in lowered for phrase in _POLICIES),
+            citations=self.citations and "[" in text,
+            lorem_ipsum=self.lorem_ipsum and "lorem ipsum" in lowered,
+            curly_brackets=self.curly_brackets and "{" in text,
+        )
+        kept: list[str] = []
+        removed: Counter[str] = Counter()
+        sentences = 0
+        for raw in text.splitlines():
+            line = raw.strip()
+            if not line:
+                continue
+            if page.citations:
+                line, count = _CITATION.subn("", line)
+                removed["citations"] += count
+            rule = self._rule_against(line, raw, page)
+            if rule in ("lorem_ipsum", "curly_bracket"):
+                start = text.find(raw)
+                return kept, removed, Finding(rule, None, start, start + len(raw))
+            if rule:
+                removed[rule] += 1
+                continue
+            if sentences < self.min_sentences:
+                sentences += num_sentences(line)
+            kept.append(line)
+        finding = Finding("too_few_sentences", sentences) if sentences < self.min_sentences else None
+        return kept, removed, finding
+
+    def _rule_against(self, line: str, raw: str, page: "_Page") -> str:
+        """The first rule that `line`, `raw` without its citations, breaks; "": none. The order is datatrove's."""
+        if self.max_word_chars and len(raw) > self.max_word_chars:
+            if max(map(len, split_words(raw))) > self.max_word_chars:
+                return "lines_with_long_words"
+        if self.terminal_punctuation and (not line.endswith(_LINE_ENDS) or line.endswith("...")):
+            return "lines_without_punctuation"
+        if len(raw.split(None, self.min_line_words)) < self.min_line_words:
+            if len(split_words(raw)) < self.min_line_words:
+                return "short_lines"
+        if page.plain:
+            return ""
+        lowered = line.lower()
+        if page.lorem_ipsum and "lorem ipsum" in lowered:
+            return "lorem_ipsum"
+        if page.javascript and "javascript" in lowered:
+            return "javascript_lines"
+        if page.curly_brackets and "{" in line:
+            return "curly_bracket"
+        if page.policies and any(phrase in lowered for phrase in _POLICIES):
+            return "policy_lines"
+        return ""
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Which rules a page's lines can break at all."""
+
+    javascript: bool
+    policies: bool
+    citations: bool
+    lorem_ipsum: bool
+    curly_brackets: bool
+
+    @property
+    def plain(self) -> bool:
+        return not (self.javascript or self.policies or self.lorem_ipsum or self.curly_brackets)
+
+
+def num_sentences(line: str) -> int:
+    """The sentences of a line, the last of which need not end; at least 1."""
+    line = line.rstrip()
+    ends = 1
+    for match in _SENTENCE_END.finditer(line):
+        if match.end() < len(line) and not _ABBREVIATION.search(line, max(0, match.start() - 8), match.start()):
+            ends += 1
+    return ends
