@@ -33,6 +33,7 @@ class OperatorConfig:
     domains: tuple[str, ...] = ()  # the domains that it looks at; (): all
     params: dict[str, Any] = field(default_factory=dict)
     action: Literal["drop", "mark"] = "drop"  # "mark": a filter notes its reason in the document's marks instead
+    branch: str = ""  # steps of one name are a recipe that only marks, under that name; its edits stay in it
 
 
 @dataclass(frozen=True)

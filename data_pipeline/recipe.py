@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from data_pipeline import engine
 from data_pipeline.config import DataConfig, OperatorConfig
 from data_pipeline.document import ATTRIBUTES, INGESTED
 from data_pipeline.operators import table
-from data_pipeline.operators.base import Action, Draft, Finding, Operator, judge
+from data_pipeline.operators.base import Action, Branch, Draft, Edit, Finding, Operator, judge
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.paths import PathLike, as_path, write_json
 
@@ -33,8 +34,10 @@ CLEAN_ATTRIBUTES = pa.schema(
         ("edits", pa.map_(pa.string(), pa.int64())),
     ]
 )
+_KEYS = ("name", "domains", "action", "process")
+_NOTHING = Finding("")
 # Counts with the recipe into the stage's digest: raise it when an operator comes to answer otherwise.
-_VERSION = 2
+_VERSION = 3
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
@@ -62,69 +65,98 @@ def build(recipe: Sequence[OperatorConfig]) -> list[tuple[OperatorConfig, Operat
     """The operators of a recipe.
 
     Raises:
-      ConfigError: no such operator or parameter; names its place in the recipe.
+      ConfigError: no such operator or parameter, or one that cannot mark; names its place in the recipe.
     """
-    return [(step, table.build(step.name, step.params, f"config.recipe[{i}]")) for i, step in enumerate(recipe)]
+    return [(step, _build_step(step, f"config.recipe[{i}]")) for i, step in enumerate(recipe)]
+
+
+def _build_step(step: OperatorConfig, where: str) -> Operator:
+    operator = table.build(step.name, step.params, where)
+    if step.action == "mark" and isinstance(operator, Edit):
+        raise ConfigError(f"{where}: {step.name} edits and cannot mark; a recipe as a whole can (`branch`)")
+    return operator
 
 
 def clean(recipe: Sequence[OperatorConfig], documents: pa.Table) -> pa.Table:
     """The attributes of a table of documents."""
     built = build(recipe)
-    by_domain: dict[str, list[tuple[str, Operator, Action]]] = {
-        domain: [(step.name, op, step.action) for step, op in built if not step.domains or domain in step.domains]
+    by_domain = {
+        domain: _operators([(step, op) for step, op in built if not step.domains or domain in step.domains])
         for domain in set(documents["domain"].to_pylist())
     }
-    rows = []
-    columns = (documents[name].to_pylist() for name in ("id", "text", "domain", "language", "source", "metadata"))
-    for document_id, text, domain, language, source, metadata in zip(*columns, strict=True):
-        verdict = judge(Draft(text, domain, language, source, metadata), by_domain[domain])
-        finding = verdict.finding or Finding("")
-        rows.append(
-            {
-                "id": document_id,
-                "operator": verdict.operator,
-                "reason": verdict.reason,
-                "value": finding.value,
-                "start": finding.start,
-                "end": finding.end,
-                "marks": verdict.marks,
-                "text": verdict.text if verdict.edits else None,
-                "edits": sorted(verdict.edits.items()),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=CLEAN_ATTRIBUTES)
+    said: dict[str, list[Any]] = {name: [] for name in CLEAN_ATTRIBUTES.names[1:]}
+    columns = (documents[name].to_pylist() for name in ("text", "domain", "language", "source", "metadata"))
+    for text, domain, *labels in zip(*columns, strict=True):
+        verdict = judge(Draft(text, domain, *labels), by_domain[domain])
+        finding = verdict.finding or _NOTHING
+        said["operator"].append(verdict.operator)
+        said["reason"].append(verdict.reason)
+        said["value"].append(finding.value)
+        said["start"].append(finding.start)
+        said["end"].append(finding.end)
+        said["marks"].append(verdict.marks)
+        said["text"].append(None if verdict.text == text else verdict.text)
+        said["edits"].append(sorted(verdict.edits.items()))
+    arrays = [pa.array(said[name], CLEAN_ATTRIBUTES.field(name).type) for name in said]
+    return pa.table([documents["id"], *arrays], schema=CLEAN_ATTRIBUTES)
+
+
+def _operators(steps: Sequence[tuple[OperatorConfig, Operator]]) -> list[tuple[str, Operator, Action]]:
+    """What `judge` runs: each step of the recipe itself, and each branch as one operator."""
+    operators: list[tuple[str, Operator, Action]] = []
+    for branch, group in groupby(steps, key=lambda step: step[0].branch):
+        if branch:
+            operators.append((branch, Branch((step.name, operator) for step, operator in group), "mark"))
+        else:
+            operators.extend((step.name, operator, step.action) for step, operator in group)
+    return operators
 
 
 def read(path: PathLike) -> list[dict[str, Any]]:
     """The steps that a recipe file holds, for a config's `recipe`.
 
-    The file says which domains it is for (none: all), and lists operators with their parameters in order::
+    The file says which domains it is for (none: all), and lists operators with their parameters in order, in the style
+    of data-juicer::
 
         domains: [en]
-        operators:
+        process:
           - length: {min_words: 50}
           - stop_words: {action: mark}    # notes it in the document's marks instead of dropping it
+
+    With `action: mark` beside `domains` the recipe as a whole marks: nothing is dropped or edited for the recipes that
+    share the pass, and what it holds against a document stands in its marks as NAME.operator.reason. NAME is what
+    `name` says, else the file's name.
 
     Raises:
       ConfigError: the file is missing or is no recipe.
     """
-    value = _load_yaml(Path(path))
-    if unknown := sorted(value.keys() - {"domains", "operators"}):
-        raise ConfigError(f"{path}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], ['domains', 'operators'])}")
+    path = Path(path)
+    value = _load_yaml(path)
+    if unknown := sorted(map(str, value.keys() - set(_KEYS))):
+        raise ConfigError(f"{path}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], _KEYS)}")
+    marks = _action(value, str(path)) == "mark"
+    branch = str(value.get("name") or path.stem) if marks else ""
     steps = []
-    for i, item in enumerate(value.get("operators") or []):
+    for i, item in enumerate(value.get("process") or []):
+        where = f"{path}, process[{i}]"
         named = {item: {}} if isinstance(item, str) else item
         if not isinstance(named, dict) or len(named) != 1:
-            raise ConfigError(f"{path}, operators[{i}]: expected `name: {{parameters}}`, found {item!r}")
+            raise ConfigError(f"{where}: expected `name: {{parameters}}`, found {item!r}")
         [(name, params)] = named.items()
         params = dict(params or {})
-        action = params.pop("action", "drop")
-        if action not in ("drop", "mark"):
-            raise ConfigError(f"{path}, operators[{i}]: action is drop or mark, found {action!r}")
-        table.build(name, params, f"{path}, operators[{i}]")
-        domains = list(value.get("domains") or [])
-        steps.append({"name": name, "domains": domains, "action": action, "params": params})
+        action = _action(params, where)
+        params.pop("action", None)
+        step = OperatorConfig(name, tuple(value.get("domains") or ()), params, action, branch)
+        _build_step(step, where)
+        steps.append({**asdict(step), "domains": list(step.domains)})
     return steps
+
+
+def _action(value: dict[str, Any], where: str) -> Action:
+    action = value.get("action", "drop")
+    if action not in ("drop", "mark"):
+        raise ConfigError(f"{where}: action is drop or mark, found {action!r}")
+    return action
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:
@@ -135,5 +167,5 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: a recipe holds the keys `domains` and `operators`")
+        raise ConfigError(f"{path}: a recipe holds the keys {', '.join(_KEYS)}")
     return value

@@ -59,22 +59,53 @@ def test_a_mistake_in_the_recipe_names_its_place(tmp_path):
 
 def test_a_recipe_file_becomes_steps(tmp_path):
     path = tmp_path / "r.yaml"
-    path.write_text('domains: [en, de]\noperators:\n  - stop_words\n  - repetition: {max_top: {"2": 0.1}}\n')
+    path.write_text('domains: [en, de]\nprocess:\n  - stop_words\n  - repetition: {max_top: {"2": 0.1}}\n')
+    labels = {"domains": ["en", "de"], "action": "drop", "branch": ""}
     assert recipe.read(path) == [
-        {"name": "stop_words", "domains": ["en", "de"], "action": "drop", "params": {}},
-        {"name": "repetition", "domains": ["en", "de"], "action": "drop", "params": {"max_top": {"2": 0.1}}},
+        {"name": "stop_words", **labels, "params": {}},
+        {"name": "repetition", **labels, "params": {"max_top": {"2": 0.1}}},
     ]
+
+
+def test_recipes_that_mark_share_a_pass(tmp_path):
+    (tmp_path / "main.yaml").write_text("process: [length: {min_words: 2}, stop_words: {action: mark}]")
+    (tmp_path / "strict.yaml").write_text("action: mark\nprocess: [redact, c4, length: {min_words: 9}]")
+    (tmp_path / "b.yaml").write_text("action: mark\nname: loose\nprocess: [character_shares: {max_marks: 0.1}]")
+    steps = [
+        OperatorConfig(**step) for name in ("main", "strict", "b") for step in recipe.read(tmp_path / f"{name}.yaml")
+    ]
+    table = documents("Write to me@example.com: {}.", "the end of it. " * 5, "one")
+    first, second, third = recipe.clean(steps, table).to_pylist()
+    assert first["marks"] == [
+        "stop_words.too_few_stop_words",
+        "strict.c4.curly_bracket",
+        "strict.length.too_few_words",
+        "loose.character_shares.too_many_marks",
+    ]
+    assert (first["reason"], first["text"], first["edits"]) == (None, None, [])
+    assert (second["reason"], second["marks"]) == (None, [])
+    assert (third["reason"], third["marks"]) == ("too_few_words", [])
+
+
+def test_a_change_that_counts_as_none_is_written():
+    [row] = recipe.clean(
+        [OperatorConfig("c4", params={"min_sentences": 0})], documents("A line of text. \n")
+    ).to_pylist()
+    assert (row["text"], row["edits"]) == ("A line of text.", [])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("operators: [length: [", "not valid YAML"),
+        ("process: [length: [", "not valid YAML"),
         ("- length", "a recipe holds the keys"),
+        ("process: [redact: {action: mark}]", r"process\[0\]: redact edits and cannot mark"),
+        ("action: keep", "action is drop or mark, found 'keep'"),
+        ("operators: [length]", "unknown key 'operators'"),
         ("domain: [en]", "unknown key 'domain'; did you mean 'domains'"),
-        ("operators: [lenght]", r"operators\[0\]: no operator 'lenght'; did you mean 'length'"),
-        ("operators: [length: {min_word: 3}]", "min_word: unknown key; did you mean 'min_words'"),
-        ("operators: [3]", "expected `name: {parameters}`"),
+        ("process: [lenght]", r"process\[0\]: no operator 'lenght'; did you mean 'length'"),
+        ("process: [length: {min_word: 3}]", "min_word: unknown key; did you mean 'min_words'"),
+        ("process: [3]", "expected `name: {parameters}`"),
     ],
 )
 def test_a_bad_recipe_file_is_named(tmp_path, text, message):

@@ -35,7 +35,7 @@ train.peak_flops
 
 DATA_KEYS = """
 sources[].path sources[].name sources[].domain sources[].text_key
-recipe[].name recipe[].domains recipe[].params recipe[].action
+recipe[].name recipe[].domains recipe[].params recipe[].action recipe[].branch
 segments.unit segments.scope segments.min_documents segments.keep segments.span segments.min_characters
 segments.max_cut_share segments.skip_domains segments.sample segments.seed
 decontaminate.benchmarks decontaminate.fields decontaminate.ngram decontaminate.ngram_characters
