@@ -26,13 +26,13 @@ _ABBREVIATION = re.compile(
 
 @dataclass(frozen=True)
 class C4(Operator):
-    """Removes lines, counted by rule, and drops what is left of a page by the rest; blank lines go with the others.
+    """Removes lines, counted by rule, and judges the page by those that are left. Blank lines go uncounted.
 
     A page that is dropped keeps its lines, so that the passage can be looked at.
     """
 
     terminal_punctuation: bool = True  # a line that doesn't end in . ? ! " or ' goes; FineWeb leaves this out
-    min_line_words: int = 3  # a line of fewer goes
+    min_line_words: int = 3  # a line of fewer goes; 0: none does, and blank lines stay
     max_word_chars: int = 1000  # a line with a longer one goes; 0: no limit
     javascript: bool = True  # a line that names it goes
     policies: bool = True  # a line about cookies, privacy or terms of use goes
@@ -46,7 +46,7 @@ class C4(Operator):
         if finding is not None:
             self.object(name, finding, verdict, action)
             return
-        verdict.edits.update({f"{name}.{kind}": count for kind, count in removed.items()})
+        verdict.edits.update({f"{name}.{kind}": count for kind, count in removed.items() if count})
         draft.text = "\n".join(kept).strip()
 
     def _sift(self, text: str) -> tuple[list[str], Counter[str], Finding | None]:
@@ -64,8 +64,6 @@ class C4(Operator):
         sentences = 0
         for raw in text.splitlines():
             line = raw.strip()
-            if not line:
-                continue
             if page.citations:
                 line, count = _CITATION.subn("", line)
                 removed["citations"] += count
@@ -74,9 +72,9 @@ class C4(Operator):
                 start = text.find(raw)
                 return kept, removed, Finding(rule, None, start, start + len(raw))
             if rule:
-                removed[rule] += 1
+                removed[rule] += bool(line)
                 continue
-            if sentences < self.min_sentences:
+            if line and sentences < self.min_sentences:
                 sentences += num_sentences(line)
             kept.append(line)
         finding = Finding("too_few_sentences", sentences) if sentences < self.min_sentences else None

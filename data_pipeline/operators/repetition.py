@@ -29,6 +29,7 @@ class Repetition(Filter):
     max_duplicate_paragraph_chars: float = 0.20
     # length of a run in words -> largest share of characters in the commonest run of that length
     max_top: dict[str, float] = field(default_factory=lambda: {"2": 0.20, "3": 0.18, "4": 0.16})
+    min_top_count: int = 2  # a run that occurs less often is not counted as the commonest; datatrove's is 1
     # length of a run in words -> largest share of characters in runs that repeat an earlier one
     max_duplicate: dict[str, float] = field(
         default_factory=lambda: {"5": 0.15, "6": 0.14, "7": 0.13, "8": 0.12, "9": 0.11, "10": 0.10}
@@ -69,10 +70,12 @@ class Repetition(Filter):
         total = len(draft.text)
         most = runs.num_words  # how often the commonest run occurs; a longer run can't occur more often
         for length, limit in _by_length(self.max_top):
-            if most < 2 or most * runs.longest(length) / total <= limit:
+            if most < self.min_top_count or most * runs.longest(length) / total <= limit:
                 continue
             most, first = runs.commonest(length)
-            share = most * runs.characters(first, length) / total if most > 1 else 0.0
+            if most < self.min_top_count or not most:
+                continue
+            share = most * runs.characters(first, length) / total
             if share > limit:
                 return Finding(f"top_{length}_gram", share, *runs.passage(first, length))
         limits = _by_length(self.max_duplicate)
