@@ -16,8 +16,8 @@ _LINE_ENDS = (".", "?", "!", '"', "'")
 _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 # A sentence ends in . ! or ?, maybe closing quotes, and white space, and wherever Chinese says so; not after an initial
-# or an abbreviation.
-_SENTENCE_END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[”’」』）]*""")
+# or an abbreviation. A run of signs is tried from its first only: linear time.
+_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[”’」』）]*""")
 _ABBREVIATION = re.compile(
     r"(?:\b[A-Za-z]|\b(?:Mr|Mrs|Ms|Dr|Prof|Rev|St|Jr|Sr|Gen|Col|Capt|Lt|Sen|Rep|Gov|Inc|Ltd|Co|Corp|Mt|No|vs|etc|Jan"
     r"|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec|a\.m|p\.m|e\.g|i\.e|U\.S))$"
@@ -52,22 +52,23 @@ class C4(Operator):
     def _sift(self, text: str) -> tuple[list[str], Counter[str], Finding | None]:
         """The lines that stay, how many went by each rule, and what is against the page."""
         lowered = text.lower()
-        page = _Page(
-            javascript=self.javascript and "javascript" in lowered,
-            policies=self.policies and any(phrase in lowered for phrase in _POLICIES),
-            citations=self.citations and "[" in text,
-            lorem_ipsum=self.lorem_ipsum and "lorem ipsum" in lowered,
-            curly_brackets=self.curly_brackets and "{" in text,
-        )
+        found = {
+            "lorem_ipsum": self.lorem_ipsum and "lorem ipsum" in lowered,
+            "javascript_lines": self.javascript and "javascript" in lowered,
+            "curly_bracket": self.curly_brackets and "{" in text,
+            "policy_lines": self.policies and any(phrase in lowered for phrase in _POLICIES),
+        }
+        watched = frozenset(rule for rule, is_there in found.items() if is_there)  # most pages need no look at any
+        citations = self.citations and "[" in text
         kept: list[str] = []
         removed: Counter[str] = Counter()
         sentences = 0
         for raw in text.splitlines():
             line = raw.strip()
-            if page.citations:
+            if citations:
                 line, count = _CITATION.subn("", line)
                 removed["citations"] += count
-            rule = self._rule_against(line, raw, page)
+            rule = self._rule_against(line, raw, watched)
             if rule in ("lorem_ipsum", "curly_bracket"):
                 start = text.find(raw)
                 return kept, removed, Finding(rule, None, start, start + len(raw))
@@ -80,7 +81,7 @@ class C4(Operator):
         finding = Finding("too_few_sentences", sentences) if sentences < self.min_sentences else None
         return kept, removed, finding
 
-    def _rule_against(self, line: str, raw: str, page: "_Page") -> str:
+    def _rule_against(self, line: str, raw: str, watched: frozenset[str]) -> str:
         """The first rule that `line`, `raw` without its citations, breaks; "": none. The order is datatrove's."""
         if self.max_word_chars and len(raw) > self.max_word_chars:
             if max(map(len, split_words(raw))) > self.max_word_chars:
@@ -90,33 +91,18 @@ class C4(Operator):
         if len(raw.split(None, self.min_line_words)) < self.min_line_words:
             if len(split_words(raw)) < self.min_line_words:
                 return "short_lines"
-        if page.plain:
+        if not watched:
             return ""
         lowered = line.lower()
-        if page.lorem_ipsum and "lorem ipsum" in lowered:
+        if "lorem_ipsum" in watched and "lorem ipsum" in lowered:
             return "lorem_ipsum"
-        if page.javascript and "javascript" in lowered:
+        if "javascript_lines" in watched and "javascript" in lowered:
             return "javascript_lines"
-        if page.curly_brackets and "{" in line:
+        if "curly_bracket" in watched and "{" in line:
             return "curly_bracket"
-        if page.policies and any(phrase in lowered for phrase in _POLICIES):
+        if "policy_lines" in watched and any(phrase in lowered for phrase in _POLICIES):
             return "policy_lines"
         return ""
-
-
-@dataclass(frozen=True)
-class _Page:
-    """Which rules a page's lines can break at all."""
-
-    javascript: bool
-    policies: bool
-    citations: bool
-    lorem_ipsum: bool
-    curly_brackets: bool
-
-    @property
-    def plain(self) -> bool:
-        return not (self.javascript or self.policies or self.lorem_ipsum or self.curly_brackets)
 
 
 def num_sentences(line: str) -> int:
