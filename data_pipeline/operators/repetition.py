@@ -5,6 +5,7 @@ reads them (docs/corpus/filters.md has the differences). Chinese is counted by t
 as many words: give larger lengths there (configs/data/recipes/web_zh.yaml).
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from data_pipeline.operators.census import SPACE, Census, census
 from maxlm.errors import ConfigError
 
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
+_MAX_CHARACTERS = 1 << 20
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -91,6 +93,32 @@ class Repetition(Filter):
         return None
 
 
+@dataclass(frozen=True)
+class CharacterRepetition(Filter):
+    """Drops text in which few runs of characters make up much of all: ornaments, stuck keys, chants.
+
+    Of the runs of `length` characters that occur again, the commonest are held against all runs: as many as the square
+    root of how many different runs there are (Laurençon et al. 2022, ROOTS, arXiv 2303.03915, as data-juicer counts,
+    whose limit this is). The first million characters stand for a longer text.
+    """
+
+    max_share: float = 0.5
+    length: int = 10  # characters
+
+    def check(self, draft: Draft) -> Finding | None:
+        text = draft.text[:_MAX_CHARACTERS]
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64) * _MIXER
+        runs = _hash_runs(codes, self.length)
+        if not runs.size:
+            return None
+        runs.sort()
+        heads = np.flatnonzero(np.concatenate([[True], runs[1:] != runs[:-1]]))
+        counts = np.sort(np.diff(heads, append=len(runs)))[::-1]
+        most = min(math.isqrt(len(counts)), int(np.count_nonzero(counts > 1)))
+        share = int(counts[:most].sum()) / len(runs)
+        return Finding("repeated_characters", share) if share > self.max_share else None
+
+
 def _by_length(limits: dict[str, float]) -> list[tuple[int, float]]:
     return sorted((int(length), limit) for length, limit in limits.items())
 
@@ -117,6 +145,23 @@ def find_again(text: str, passage: str) -> tuple[int, int]:
     """Where `passage` stands in `text` for the second time."""
     start = text.find(passage, text.find(passage) + len(passage))
     return start, start + len(passage)
+
+
+def _hash_runs(hashes: np.ndarray, length: int) -> np.ndarray:
+    """A hash of each run of `length`, given those of single words or characters."""
+    if length == 1:
+        return hashes
+    return _hash_halves(_hash_runs(hashes, length // 2), _hash_runs(hashes, length - length // 2), length)
+
+
+def _hash_halves(left: np.ndarray, right: np.ndarray, length: int) -> np.ndarray:
+    """A hash of each run of `length`, given those of runs of half its length, and of the rest."""
+    right = right[length // 2 :]
+    left = left[: len(right)]
+    hashes = (left ^ (left >> np.uint64(29))) * _MIXER
+    hashes += right
+    hashes *= _MIXER
+    return hashes
 
 
 class Runs:
@@ -196,15 +241,9 @@ class Runs:
         return characters, max(first, 0)
 
     def _hash(self, length: int) -> np.ndarray:
-        """A hash of each run of `length` words: of its halves."""
+        """A hash of each run of `length` words."""
         if length not in self._hashes:
-            left = self._hash(length // 2)
-            right = self._hash(length - length // 2)
-            count = max(0, self.num_words - length + 1)
-            hashes = (left[:count] ^ (left[:count] >> np.uint64(29))) * _MIXER
-            hashes += right[length // 2 : length // 2 + count]
-            hashes *= _MIXER
-            self._hashes[length] = hashes
+            self._hashes[length] = _hash_halves(self._hash(length // 2), self._hash(length - length // 2), length)
         return self._hashes[length]
 
     def _grouped(self, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from data_pipeline.operators.fineweb import FineWeb
 from data_pipeline.operators.gopher import AlphabeticWords, LineMarks, StopWords, SymbolRatio
 from data_pipeline.operators.length import Length, LineLength, WordLength
 from data_pipeline.operators.redact import Redact
-from data_pipeline.operators.repetition import Repetition
+from data_pipeline.operators.repetition import CharacterRepetition, Repetition
 from data_pipeline.operators.shares import CharacterShares
 from maxlm.config import freeze
 from maxlm.errors import ConfigError, did_you_mean
@@ -17,6 +17,7 @@ from maxlm.errors import ConfigError, did_you_mean
 OPERATORS: dict[str, type[Operator]] = {
     "alphabetic_words": AlphabeticWords,
     "c4": C4,
+    "character_repetition": CharacterRepetition,
     "character_shares": CharacterShares,
     "fineweb": FineWeb,
     "length": Length,

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.operators.base import Draft
 from data_pipeline.operators.census import census
-from data_pipeline.operators.repetition import Repetition, Runs, duplicates
+from data_pipeline.operators.repetition import CharacterRepetition, Repetition, Runs, duplicates
 from maxlm.errors import ConfigError
 from tests.data_pipeline.operators.drafts import reason as reason_of
 
@@ -171,3 +172,17 @@ def test_duplicates_equal_the_naive_count(parts):
     again = [part for i, part in enumerate(parts) if part in parts[:i]]
     expected = (len(again) / len(parts), len("".join(again)), again[0]) if again else (0, 0, "")
     assert duplicates(parts) == expected
+
+
+@given(st.text("ab床", max_size=60), st.integers(1, 5))
+def test_character_repetition_equals_the_naive_count(text, n):
+    counts = Counter(text[i : i + n] for i in range(len(text) - n + 1))
+    most = min(math.isqrt(len(counts)), sum(count > 1 for count in counts.values()))
+    share = sum(count for _, count in counts.most_common(most)) / (counts.total() or 1)
+    finding = CharacterRepetition(max_share=0, length=n).check(Draft(text))
+    assert (finding.value if finding else 0) == share
+
+
+def test_ornaments_are_repeated_characters():
+    assert reason_of(CharacterRepetition(), "=" * 60 + " Title " + "=" * 60) == "repeated_characters"
+    assert reason_of(CharacterRepetition(), "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。") is None
