@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from data_pipeline import ingest, recipe
@@ -5,6 +7,8 @@ from data_pipeline.config import DataConfig, OperatorConfig, SourceConfig
 from data_pipeline.document import INGESTED
 from maxlm.errors import ConfigError, DataError
 from tests.data_pipeline.tables import documents, rows_of, write_jsonl
+
+RECIPES = Path(__file__).parents[2] / "configs" / "data" / "recipes"
 
 
 def test_attributes_say_what_became_of_each_document():
@@ -117,3 +121,30 @@ def test_a_bad_recipe_file_is_named(tmp_path, text, message):
 def test_a_missing_recipe_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no such recipe"):
         recipe.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_every_recipe_that_comes_with_the_project_is_read(name):
+    assert recipe.build([OperatorConfig(**step) for step in recipe.read(RECIPES / f"{name}.yaml")])
+
+
+def page(sentences):
+    """A page of different sentences of plain English."""
+    things = [
+        f"{a}{b}" for a in ("boat", "house", "road", "mill", "farm") for b in ("man", "yard", "side", "work", "s")
+    ]
+    return "\n\n".join(
+        f"In {1800 + 7 * i} the {things[i % 25]} of {things[(i * 7 + 3) % 25]} and {things[(i * 3 + 1) % 25]} had to "
+        f"be sold, with {things[(i * 11 + 5) % 25]} that {things[(i * 5 + 2) % 25]} needed."
+        for i in range(sentences)
+    )
+
+
+def test_the_english_web_recipe_keeps_sentences_and_drops_lists():
+    steps = [OperatorConfig(**step) for step in recipe.read(RECIPES / "web_en.yaml")]
+    menu = "\n".join(f"Menu item {i}" for i in range(80))
+    code = page(8) + "\n\nfunction f() { return the_value of that }."
+    kept, no_menu, no_code = recipe.clean(steps, documents(page(8), menu, code)).to_pylist()
+    assert kept["reason"] is None
+    assert (no_menu["operator"], no_menu["reason"]) == ("repetition", "top_2_gram")
+    assert (no_code["operator"], no_code["reason"]) == ("c4", "curly_bracket")
