@@ -23,6 +23,15 @@ class SourceConfig:
     domain: str = "auto"  # "auto": code by file name, else the language ("zh", "en", "other")
     # Rows: the column of the text (several, with commas between, are joined); "": text, content or completion
     text_key: str = ""
+    # Rows: what other columns are for, as name -> column: text (in place of text_key), source, domain, language, and
+    # any name in the metadata; "a.b" is b within a
+    columns: dict[str, str] = field(default_factory=dict)
+    metadata: tuple[str, ...] = ("*",)  # which of the other columns are kept beside the text; "*": all plain values
+    split: str = ""  # text files: "": one document a file; "blank_lines": one a paragraph; else what stands between two
+    encoding: str = ""  # Python's name of it; "": UTF-8, or what a byte-order mark says, or what is beyond doubt
+    # How its files are read; "auto": as their names say
+    format: Literal["auto", "text", "code", "jsonl", "json", "csv", "parquet", "html", "warc"] = "auto"
+    max_row_bytes: int = 1 << 26  # a longer text or line is set aside
 
 
 @dataclass(frozen=True)
@@ -91,9 +100,27 @@ class DecontaminateConfig:
 @dataclass(frozen=True)
 class DedupConfig:
     threshold: float = 0.7  # documents whose shingle sets have at least this Jaccard similarity are near-duplicates
-    num_perm: int = 128  # hash functions of a signature; split into bands by the threshold
+    thresholds: dict[str, float] = field(default_factory=dict)  # by domain; of two documents' the higher one counts
+    lowest: float = 0.0  # bands find pairs from this similarity on, for thresholds to come; 0: the lowest named above
+    num_perm: int = 128  # hash functions of a signature; split into bands by the lowest threshold
     ngram: int = 5  # words to a shingle (characters in text without spaces)
     seed: int = 1
+    score: str = ""  # of near-duplicates the one with the highest score of this name stays; "": the longest
+    against: tuple[str, ...] = ()  # folders of earlier data sets: what repeats a document that they kept goes
+    max_shingles: int = 200_000  # longer texts are compared exactly by a sample of their shingles, at most so many
+
+    def __post_init__(self) -> None:
+        named = {"threshold": self.threshold, **{f"thresholds.{name}": t for name, t in self.thresholds.items()}}
+        for name, threshold in named.items():
+            if not 0 < threshold <= 1:
+                raise ConfigError(f"config.dedup.{name}: {threshold} is outside (0, 1]")
+        if not 0 <= self.lowest <= 1:
+            raise ConfigError(f"config.dedup.lowest: {self.lowest} is outside [0, 1]")
+        for name in ("ngram", "max_shingles"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"config.dedup.{name}: {getattr(self, name)} is less than 1")
+        if self.num_perm < 16:
+            raise ConfigError(f"config.dedup.num_perm: {self.num_perm} is less than 16")
 
 
 @dataclass(frozen=True)
@@ -133,7 +160,7 @@ class DataConfig:
     mixture: dict[str, float] = field(default_factory=dict)  # domain -> share of tokens; {}: as much as there is
     produce: ProduceConfig = ProduceConfig()
     runner: Literal["native", "ray"] = "native"  # where the engine runs
-    partitions: int = 8  # Parquet files that the corpus is kept in
+    partitions: int = 0  # Parquet files that the corpus is kept in; 0: one for 64 MB of input text, at least 8
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -142,8 +169,6 @@ class DataConfig:
             raise ConfigError(f"config.mixture: shares must be positive, found {self.mixture}")
         if self.tokenizer.vocab_size % 128:
             raise ConfigError(f"config.tokenizer.vocab_size: {self.tokenizer.vocab_size} is no multiple of 128")
-        if not 0 < self.dedup.threshold <= 1:
-            raise ConfigError(f"config.dedup.threshold: {self.dedup.threshold} is outside (0, 1]")
         if self.produce.seq_len < 2 or self.produce.block_tokens < self.produce.seq_len + 1:
             raise ConfigError("config.produce: a block must hold at least one row of seq_len + 1 tokens")
         if not 0 <= self.produce.holdout < 1:

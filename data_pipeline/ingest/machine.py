@@ -12,8 +12,10 @@ from pathlib import Path
 
 from data_pipeline.config import SourceConfig
 from data_pipeline.ingest import docstrings
-from data_pipeline.ingest.readers import Bad, Row, read_text
-from data_pipeline.ingest.units import Unit, walk
+from data_pipeline.ingest.row import Bad, Row
+from data_pipeline.ingest.storage import describe, walk
+from data_pipeline.ingest.text import read_text
+from data_pipeline.ingest.units import Unit
 
 _SAMPLES = Path(__file__).parents[1] / "samples" / "zh"
 # Left out of the standard library: tests (some of them broken on purpose), tables of code points and symbols, what
@@ -42,7 +44,9 @@ def machine_units(source: SourceConfig) -> list[Unit]:
 
 
 def _unit(path: Path, kind: str, source: str, domain: str = "auto") -> Unit:
-    return Unit(str(path), kind, source, domain, size_bytes=path.stat().st_size)
+    status = describe(str(path))
+    size_bytes, changed_ns = status.size_bytes, status.changed_ns
+    return Unit(str(path), kind, source, domain, size_bytes=size_bytes, changed_ns=changed_ns, fault=status.fault)
 
 
 def _is_package_doc(path: Path) -> bool:

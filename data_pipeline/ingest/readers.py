@@ -1,185 +1,86 @@
-"""Readers: a unit of input in, rows of text out; whatever can't be read comes out too, with its reason."""
+"""The reader of each kind of input, and the guard around them: what can't be read comes out too, with its reason."""
 
-import bz2
-import gzip
-import io
-import json
-import lzma
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from data_pipeline.ingest.units import CODE_SUFFIXES, Unit, plain_suffix
+from data_pipeline.ingest import storage
+from data_pipeline.ingest.archives import read_warc
+from data_pipeline.ingest.delimited import read_csv
+from data_pipeline.ingest.json_rows import read_json, read_jsonl
+from data_pipeline.ingest.machine import MACHINE_READERS
+from data_pipeline.ingest.pages import read_html
+from data_pipeline.ingest.parquet import read_parquet
+from data_pipeline.ingest.row import Bad, Row, sample
+from data_pipeline.ingest.text import read_code, read_text
+from data_pipeline.ingest.units import UNKNOWN, Unit
 
-TEXT_KEYS = ("text", "content", "completion")  # looked for in this order where a source names none
-_OWN_KEYS = ("source", "domain", "language")  # columns that a row may bring along
-_DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error)
-_SAMPLE_CHARACTERS = 80
-
-
-@dataclass(frozen=True)
-class Row:
-    """A text, and what its row says about it ("" where it says nothing)."""
-
-    number: int  # in its file, from 0
-    text: str
-    source: str = ""
-    domain: str = ""
-    language: str = ""
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A piece of input that can't become a document, and why."""
-
-    number: int
-    reason: str
-    sample: str
+READERS: dict[str, Callable[[Unit], Iterator[Row | Bad]]] = {
+    "text": read_text,
+    "code": read_code,
+    "jsonl": read_jsonl,
+    "json": read_json,
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "html": read_html,
+    "warc": read_warc,
+    **MACHINE_READERS,
+}
 
 
-def open_bytes(file: str) -> BinaryIO:
-    """Opens a file for reading, unpacked as its last suffix says."""
-    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    suffix = Path(file).suffix.lower()
-    if suffix == ".zst":
-        return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(pa.OSFile(file), "zstd")))
-    return openers.get(suffix, open)(file, "rb")
+def read(unit: Unit) -> Iterator[Row | Bad]:
+    """All rows of a unit, and a Bad for each piece of it that can't become a document.
 
-
-def read_text(unit: Unit) -> Iterator[Row | Bad]:
-    """A file of prose as one row. Line ends become newlines, and a byte-order mark is no text."""
-    try:
-        with open_bytes(unit.file) as stream:
-            raw = stream.read()
-    except _DAMAGED as error:
-        yield Bad(0, "damaged_file", str(error))
+    Raises:
+      DataError: reading fails for a reason that isn't the file's own.
+    """
+    if unit.kind == UNKNOWN:
+        yield Bad(0, "unknown_file_type", sample(storage.shown(Path(unit.file).name)))
         return
-    text = _decode(raw, 0)
-    if isinstance(text, Bad):
-        yield text
+    number, is_first = -1, unit.first == 0 and unit.start == 0  # what concerns the file is said by its first share
+    try:
+        if unit.fault:
+            yield Bad(0, "unreadable", sample(unit.fault))
+            return
+        if fault := _refusal(unit):
+            if is_first:
+                yield fault
+            return
+        for row in READERS[unit.kind](unit):
+            number = row.number
+            yield _checked(row, unit)
+    except FileNotFoundError as error:
+        if is_first:
+            yield Bad(0, "unreadable", sample(error.strerror or str(error)))
+    except (pa.ArrowException, *storage.DAMAGED) as error:
+        if is_first:
+            own = isinstance(error, OSError) and error.errno in storage.OWN_FAULTS
+            yield Bad(number + 1, "unreadable" if own else "damaged_file", sample(" ".join(str(error).split())))
     else:
-        yield Row(0, text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
+        if number < 0 and is_first and unit.step == 1 and not unit.end:
+            yield Bad(0, "no_rows", "")
 
 
-def read_code(unit: Unit) -> Iterator[Row | Bad]:
-    """A source file as one row, its language told by its name."""
-    for row in read_text(unit):
-        if isinstance(row, Row):
-            yield Row(0, row.text, language=CODE_SUFFIXES[plain_suffix(unit.file)])
-        else:
-            yield row
+def _refusal(unit: Unit) -> Bad | None:
+    """What keeps a whole file from being read as its name asks."""
+    if storage.describe(unit.file).size_bytes == 0 and not storage.is_remote(unit.file):
+        return Bad(0, "empty_file", "")
+    if other := storage.disguise(unit.file):
+        return Bad(0, "wrong_file_type", f"begins as a {other} file does: rename it")
+    return None
 
 
-def read_jsonl(unit: Unit) -> Iterator[Row | Bad]:
-    """One JSON object a line; blank lines are no rows."""
-    number = -1
-    try:
-        with open_bytes(unit.file) as stream:
-            for number, line in enumerate(stream):
-                if number % unit.step == unit.first and line.strip():
-                    yield _parse_line(line, number, unit)
-    except _DAMAGED as error:
-        if unit.first == 0:  # once for the file, not once a share of it
-            yield Bad(number + 1, "damaged_file", str(error))
-
-
-def _parse_line(line: bytes, number: int, unit: Unit) -> Row | Bad:
-    text = _decode(line, number)
-    if isinstance(text, Bad):
-        return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return Bad(number, "not_json", _sample(text))
-    return _row_of(value, number, unit.text_key, _sample(text))
-
-
-def read_json(unit: Unit) -> Iterator[Row | Bad]:
-    """A list of objects, or one object; many files so named hold an object a line, and are read so."""
-    try:
-        with open_bytes(unit.file) as stream:
-            value = json.loads(stream.read().decode("utf-8-sig"))
-    except (ValueError, RecursionError, *_DAMAGED):
-        yield from read_jsonl(unit)
-        return
-    for number, item in enumerate(value if isinstance(value, list) else [value]):
-        if number % unit.step == unit.first:
-            yield _row_of(item, number, unit.text_key, _sample(str(item)))
-
-
-def read_parquet(unit: Unit) -> Iterator[Row | Bad]:
-    """The rows of a Parquet file."""
-    try:
-        with open_bytes(unit.file) as stream:
-            # pq seeks about in the file, which a stream being unpacked can't do cheaply.
-            whole = pq.ParquetFile(stream if Path(unit.file).suffix == ".parquet" else io.BytesIO(stream.read()))
-            number = 0
-            for batch in whole.iter_batches(use_threads=False):
-                for i in range(-(number - unit.first) % unit.step, batch.num_rows, unit.step):
-                    yield _parquet_row(batch, i, number + i, unit)
-                number += batch.num_rows
-    except (pa.ArrowException, *_DAMAGED) as error:
-        if unit.first == 0:
-            yield Bad(0, "damaged_file", str(error))
-
-
-def _parquet_row(batch: pa.RecordBatch, i: int, number: int, unit: Unit) -> Row | Bad:
-    wanted = {*(unit.text_key.split(",") if unit.text_key else TEXT_KEYS), *_OWN_KEYS}
-    try:
-        value = {name: batch.column(name)[i].as_py() for name in batch.schema.names if name in wanted}
-    except UnicodeDecodeError as error:  # Parquet writers other than Arrow don't check their strings
-        return Bad(number, "invalid_utf8", _sample(error.object.decode(errors="backslashreplace")))
-    return _row_of(value, number, unit.text_key, f"columns: {', '.join(batch.schema.names)}")
-
-
-def read_unknown(unit: Unit) -> Iterator[Row | Bad]:
-    """A file of a type that nothing here reads: counted, not opened."""
-    yield Bad(0, "unknown_file_type", Path(unit.file).name)
-
-
-def _row_of(value: Any, number: int, text_key: str, sample: str) -> Row | Bad:
-    """The text that a row holds under `text_key` (several keys with commas are joined), with its own labels."""
-    if not isinstance(value, dict):
-        return Bad(number, "not_an_object", sample)
-    keys = text_key.split(",") if text_key else [key for key in TEXT_KEYS if value.get(key) is not None][:1]
-    texts = [value.get(key) for key in keys]
-    if not texts or any(text is None for text in texts):
-        return Bad(number, "no_text", sample)
-    joined = []
-    for text in texts:
-        if isinstance(text, list) and all(isinstance(line, str) for line in text):
-            text = "\n".join(text)
-        if not isinstance(text, str):
-            return Bad(number, "text_is_no_string", sample)
-        joined.append(text)
-    own = {key: value[key] for key in _OWN_KEYS if isinstance(value.get(key), str)}
-    text = "\n\n".join(joined)
-    if _has_lone_surrogate(text + "".join(own.values())):
-        return Bad(number, "invalid_unicode", sample.encode(errors="backslashreplace").decode())
-    return Row(number, text, **own)
-
-
-def _has_lone_surrogate(text: str) -> bool:
-    """Whether JSON's escapes made half a character of, say, an emoji, which no UTF-8 can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _decode(raw: bytes, number: int) -> str | Bad:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        around = raw[max(0, error.start - 20) : error.start + 40].decode(errors="backslashreplace")
-        return Bad(number, "invalid_utf8", f"at byte {error.start}: {_sample(around)}")
-
-
-def _sample(text: str) -> str:
-    return text.strip()[:_SAMPLE_CHARACTERS].encode(errors="backslashreplace").decode()
+def _checked(row: Row | Bad, unit: Unit) -> Row | Bad:
+    """A row, unless its text is none or too long."""
+    if isinstance(row, Bad):
+        return row
+    text = row.text
+    if not text or text.isspace():
+        return Bad(row.number, "empty_text", "")
+    if "\0" in text:  # another encoding, or no text: databases and tokenizers alike stumble over it
+        return Bad(row.number, "nul_in_text", sample(text.replace("\0", "\\0")))
+    limit = unit.options.max_row_bytes
+    if 4 * len(text) > limit and len(text.encode()) > limit:
+        return Bad(row.number, "row_too_long", f"more than {limit:,} bytes")
+    return row

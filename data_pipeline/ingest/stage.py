@@ -1,34 +1,28 @@
 """Ingestion: every source through its reader into immutable documents; what can't be read goes to quarantine."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import json
+import os
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from data_pipeline import engine
 from data_pipeline.config import DataConfig
 from data_pipeline.document import DOCUMENT, INGESTED, QUARANTINE, QUARANTINED
-from data_pipeline.ingest import readers
-from data_pipeline.ingest.language import identify
-from data_pipeline.ingest.machine import MACHINE_READERS, machine_units
-from data_pipeline.ingest.readers import Bad, Row
-from data_pipeline.ingest.units import Unit, files_of, share_out
+from data_pipeline.ingest import storage
+from data_pipeline.ingest.language import domain_of, identify
+from data_pipeline.ingest.machine import machine_units
+from data_pipeline.ingest.readers import read
+from data_pipeline.ingest.row import Bad, Row, has_lone_surrogate, sample
+from data_pipeline.ingest.units import Unit, count_partitions, files_of, share_out
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
 
-READERS: dict[str, Callable[[Unit], Iterator[Row | Bad]]] = {
-    "text": readers.read_text,
-    "code": readers.read_code,
-    "jsonl": readers.read_jsonl,
-    "json": readers.read_json,
-    "parquet": readers.read_parquet,
-    "unknown": readers.read_unknown,
-    **MACHINE_READERS,
-}
 # Counts with the parameters into the stage's digest: raise it when documents come out otherwise than before.
-_VERSION = 1
+_VERSION = 2
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
@@ -39,14 +33,14 @@ def run(config: DataConfig, dataset: PathLike) -> None:
     """
     units = _all_units(config)
     dataset = as_path(dataset)
-    shares = share_out(units, config.partitions)
+    partitions = config.partitions or count_partitions(units)
     stage = engine.Stage(
         name="ingest",
         folders=(dataset / QUARANTINED, dataset / INGESTED),
-        digest=engine.digest("ingest", [_VERSION, config.partitions, _fingerprint(units)]),
+        digest=engine.digest("ingest", [_VERSION, partitions, [_fingerprint(unit) for unit in units]]),
         runner=config.runner,
     )
-    jobs = dict(zip(engine.partition_names(config.partitions), shares, strict=True))
+    jobs = dict(zip(engine.partition_names(partitions), share_out(units, partitions), strict=True))
     engine.make_partitions(stage, read_units, jobs, sum(unit.size_bytes for unit in units))
     _refuse_empty(dataset / INGESTED, dataset / QUARANTINED, list(jobs))
 
@@ -56,47 +50,61 @@ def _all_units(config: DataConfig) -> list[Unit]:
     units: dict[str, Unit] = {}
     for source in config.sources:
         for unit in machine_units(source) if source.path == "machine" else files_of(source):
-            units.setdefault(str(Path(unit.file).absolute()), unit)
+            place = unit.file if storage.is_remote(unit.file) else os.path.abspath(unit.file)
+            units.setdefault(place, unit)
     return list(units.values())
 
 
-def _fingerprint(units: list[Unit]) -> list[object]:
+def _fingerprint(unit: Unit) -> dict[str, object]:
     """What tells whether input has changed, without reading it."""
-    return [[asdict(unit), Path(unit.file).stat().st_mtime_ns] for unit in units]
+    said = asdict(unit)
+    for name in ("path", "name"):  # how a file was found doesn't change what it holds
+        del said["options"][name]
+    return {**said, "file": storage.shown(unit.file)}
 
 
 def read_units(units: list[Unit]) -> tuple[pa.Table, pa.Table]:
     """Quarantine and documents of one partition, in the units' order."""
-    documents: list[dict[str, str | None]] = []
-    quarantine: list[dict[str, str | int]] = []
+    # Columns, not a dict for each row: half the memory, and half the time to make a table of them.
+    documents: dict[str, list[Any]] = {name: [] for name in DOCUMENT.names}
+    quarantine: dict[str, list[Any]] = {name: [] for name in QUARANTINE.names}
     for unit in units:
-        for row in READERS[unit.kind](unit):
-            if isinstance(row, Row) and not row.text.strip():
-                row = Bad(row.number, "empty_text", "")
-            if isinstance(row, Bad):
-                quarantine.append({"file": unit.file, "row": row.number, "reason": row.reason, "sample": row.sample})
+        file = storage.shown(unit.file)
+        for row in read(unit):
+            made = row if isinstance(row, Bad) else _document(row, unit)
+            if isinstance(made, Bad):
+                _append(quarantine, (file, made.number, made.reason, made.sample))
             else:
-                documents.append(_document(row, unit))
-    return (
-        pa.Table.from_pylist(quarantine, schema=QUARANTINE),
-        pa.Table.from_pylist(documents, schema=DOCUMENT),
-    )
+                _append(documents, made)
+    return pa.table(quarantine, schema=QUARANTINE), pa.table(documents, schema=DOCUMENT)
 
 
-def _document(row: Row, unit: Unit) -> dict[str, str | None]:
-    """A row with its labels: its own before its unit's before what its text shows."""
+def _append(columns: dict[str, list[Any]], cells: tuple[Any, ...]) -> None:
+    for column, cell in zip(columns.values(), cells, strict=True):
+        column.append(cell)
+
+
+def _document(row: Row, unit: Unit) -> tuple[str | None, ...] | Bad:
+    """The cells of a document: a row's own labels before its unit's before what its text shows."""
+    metadata = _metadata(row)
+    if isinstance(metadata, Bad):
+        return metadata
     source = row.source or unit.source
     language = row.language or identify(row.text)
-    by_content = "code" if unit.kind == "code" else language
+    by_content = "code" if unit.kind == "code" else domain_of(language)
     domain = row.domain or (unit.domain if unit.domain != "auto" else by_content)
-    return {
-        "id": document_id(source, row.text),
-        "text": row.text,
-        "source": source,
-        "domain": domain,
-        "language": language,
-        "metadata": None,
-    }
+    return document_id(source, row.text), row.text, source, domain, language, metadata
+
+
+def _metadata(row: Row) -> str | Bad | None:
+    """What came with a text, as JSON; None: nothing did."""
+    if not row.metadata:
+        return None
+    try:
+        return orjson.dumps(row.metadata).decode()
+    except TypeError:  # numbers beyond 64 bits; or characters that are none
+        text = json.dumps(row.metadata, ensure_ascii=False)
+    return Bad(row.number, "invalid_unicode", sample(text)) if has_lone_surrogate(text) else text
 
 
 def document_id(source: str, text: str) -> str:
@@ -107,8 +115,12 @@ def document_id(source: str, text: str) -> str:
 def _refuse_empty(ingested: PathLike, quarantined: PathLike, names: list[str]) -> None:
     if any(engine.read_partition(as_path(ingested) / name, ["id"]).num_rows for name in names):
         return
-    bad = [row for name in names for row in engine.read_partition(as_path(quarantined) / name).to_pylist()]
-    if not bad:
+    num_bad, first = 0, {}
+    for name in names:
+        bad = engine.read_partition(as_path(quarantined) / name)
+        num_bad += bad.num_rows
+        first = first or next(iter(bad.slice(0, 1).to_pylist()), {})
+    if not first:
         raise DataError("config.sources: the files hold no rows at all")
-    first = f"{bad[0]['file']}, row {bad[0]['row']}: {bad[0]['reason']}"
-    raise DataError(f"no document in config.sources; first of {len(bad)} bad pieces: {first}; all in {quarantined}")
+    where = f"{first['file']}, row {first['row']}: {first['reason']}"
+    raise DataError(f"no document in config.sources; first of {num_bad:,} bad pieces: {where}; all in {quarantined}")

@@ -34,7 +34,8 @@ train.peak_flops
 """
 
 DATA_KEYS = """
-sources[].path sources[].name sources[].domain sources[].text_key
+sources[].path sources[].name sources[].domain sources[].text_key sources[].columns sources[].metadata
+sources[].split sources[].encoding sources[].format sources[].max_row_bytes
 recipe[].name recipe[].domains recipe[].params recipe[].action recipe[].branch
 segments.unit segments.scope segments.min_documents segments.keep segments.span segments.min_characters
 segments.max_cut_share segments.skip_domains segments.sample segments.seed
@@ -42,7 +43,8 @@ decontaminate.benchmarks decontaminate.fields decontaminate.ngram decontaminate.
 decontaminate.min_words decontaminate.min_characters decontaminate.min_overlap decontaminate.max_items
 decontaminate.max_documents decontaminate.whole_share decontaminate.action decontaminate.margin
 decontaminate.max_cut_share
-dedup.threshold dedup.num_perm dedup.ngram dedup.seed
+dedup.threshold dedup.thresholds dedup.lowest dedup.num_perm dedup.ngram dedup.seed dedup.score dedup.against
+dedup.max_shingles
 tokenizer.vocab_size tokenizer.spare_tokens tokenizer.user_tokens tokenizer.sample_bytes tokenizer.seed
 mixture
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
@@ -98,7 +100,7 @@ def test_commands():
     )
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
     assert set(choices) == {*STEPS, "inspect", "report"} == {
-        "ingest", "clean", "dedup", "tokenizer", "produce", "inspect", "report",
+        "ingest", "clean", "segments", "decontaminate", "dedup", "tokenizer", "produce", "inspect", "report",
     }, f"the commands of maxlm-data have changed. {MEANT}scripts call them."  # fmt: skip
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from data_pipeline.config import SourceConfig
 from data_pipeline.ingest import machine
-from data_pipeline.ingest.readers import Bad, Row
-from data_pipeline.ingest.stage import READERS
+from data_pipeline.ingest.readers import READERS
+from data_pipeline.ingest.row import Bad, Row
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_pipeline.config import SourceConfig
 from data_pipeline.ingest import readers
-from data_pipeline.ingest.readers import Bad, Row
-from data_pipeline.ingest.units import Unit
+from data_pipeline.ingest.row import Bad, Row
+from data_pipeline.ingest.units import Unit, kind_of
 
 
-def unit(path, kind="jsonl", **options):
-    return Unit(str(path), kind, "s", **options)
+def unit(path, options=None, **fields):
+    return Unit(str(path), kind_of(str(path)), "s", options=SourceConfig(**options or {}), **fields)
+
+
+def read(path, options=None, **fields):
+    return list(readers.read(unit(path, options, **fields)))
 
 
 def zstd(raw):
@@ -25,17 +30,17 @@ def zstd(raw):
 
 def test_text_has_newlines_and_no_byte_order_mark(tmp_path):
     (tmp_path / "a.txt").write_bytes("\ufeffone\r\ntwo\rthree\n".encode())
-    assert list(readers.read_text(unit(tmp_path / "a.txt"))) == [Row(0, "one\ntwo\nthree\n")]
+    assert read(tmp_path / "a.txt") == [Row(0, "one\ntwo\nthree\n")]
 
 
 def test_code_is_told_by_its_suffix(tmp_path):
     (tmp_path / "a.rs").write_text("fn main() {}")
-    assert list(readers.read_code(unit(tmp_path / "a.rs"))) == [Row(0, "fn main() {}", language="rust")]
+    assert read(tmp_path / "a.rs") == [Row(0, "fn main() {}", language="rust")]
 
 
 def test_invalid_utf8_names_the_byte(tmp_path):
     (tmp_path / "a.txt").write_bytes("早上好".encode("gb18030"))
-    [bad] = readers.read_text(unit(tmp_path / "a.txt"))
+    [bad] = read(tmp_path / "a.txt")
     assert bad == Bad(0, "invalid_utf8", r"at byte 0: \xd4\xe7\xc9Ϻ\xc3")
 
 
@@ -56,7 +61,7 @@ BAD_LINES = [
 def test_a_bad_line_is_named_and_its_neighbours_are_read(tmp_path, line, reason):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "first"}\n' + line + b'\n\n{"text": "last"}')
-    first, bad, last = readers.read_jsonl(unit(path))
+    first, bad, last = read(path)
     assert (first, last) == (Row(0, "first"), Row(3, "last"))
     assert (bad.number, bad.reason) == (1, reason)
     assert len(bad.sample) <= 120
@@ -66,8 +71,8 @@ def test_a_bad_line_is_named_and_its_neighbours_are_read(tmp_path, line, reason)
 def test_rows_keep_their_own_labels(tmp_path):
     row = {"content": "x", "domain": "law", "source": "court", "language": "zh", "id": 3}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    [read] = readers.read_jsonl(unit(tmp_path / "a.jsonl"))
-    assert read == Row(0, "x", source="court", domain="law", language="zh")
+    [row] = read(tmp_path / "a.jsonl")
+    assert row == Row(0, "x", source="court", domain="law", language="zh", metadata={"id": 3})
 
 
 @pytest.mark.parametrize(
@@ -76,8 +81,8 @@ def test_rows_keep_their_own_labels(tmp_path):
 def test_text_key_names_the_column(tmp_path, text_key, text):
     row = {"title": "T", "content": "c", "text": "t", "poem": ["line 1", "line 2"]}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    [read] = readers.read_jsonl(unit(tmp_path / "a.jsonl", text_key=text_key))
-    assert read == Row(0, text)
+    [row] = read(tmp_path / "a.jsonl", {"text_key": text_key, "metadata": ()})
+    assert row == Row(0, text)
 
 
 @pytest.mark.parametrize(
@@ -86,20 +91,20 @@ def test_text_key_names_the_column(tmp_path, text_key, text):
 def test_compressed_files(tmp_path, suffix, pack):
     path = tmp_path / f"a.jsonl{suffix}"
     path.write_bytes(pack(b'{"text": "one"}\n{"text": "two"}\n'))
-    assert list(readers.read_jsonl(unit(path))) == [Row(0, "one"), Row(1, "two")]
+    assert read(path) == [Row(0, "one"), Row(1, "two")]
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_a_file_that_is_not_packed_as_it_says_is_damaged(tmp_path, suffix):
     (tmp_path / f"a.txt{suffix}").write_bytes(b"plain text")
-    [bad] = readers.read_text(unit(tmp_path / f"a.txt{suffix}"))
+    [bad] = read(tmp_path / f"a.txt{suffix}")
     assert bad.reason == "damaged_file"
 
 
 def test_a_truncated_gzip_keeps_what_came_before(tmp_path):
     raw = b"".join(b'{"text": "%d"}\n' % i for i in range(20_000))
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(raw)[:-2000])
-    *rows, last = readers.read_jsonl(unit(tmp_path / "a.jsonl.gz"))
+    *rows, last = read(tmp_path / "a.jsonl.gz")
     assert rows == [Row(i, str(i)) for i in range(len(rows))]
     assert len(rows) > 1000
     assert (last.number, last.reason) == (len(rows), "damaged_file")
@@ -109,20 +114,20 @@ def test_a_truncated_gzip_keeps_what_came_before(tmp_path):
 def test_json_is_a_list_or_an_object(tmp_path, indent):
     (tmp_path / "a.json").write_text(json.dumps([{"text": "one"}, {"text": "two"}], indent=indent))
     (tmp_path / "b.json").write_text(json.dumps({"text": "one"}, indent=indent))
-    assert list(readers.read_json(unit(tmp_path / "a.json"))) == [Row(0, "one"), Row(1, "two")]
-    assert list(readers.read_json(unit(tmp_path / "b.json"))) == [Row(0, "one")]
+    assert read(tmp_path / "a.json") == [Row(0, "one"), Row(1, "two")]
+    assert read(tmp_path / "b.json") == [Row(0, "one")]
 
 
 def test_json_that_holds_an_object_a_line(tmp_path):
     (tmp_path / "a.json").write_text('{"text": "one"}\n{"text": "two"}\n')
-    assert list(readers.read_json(unit(tmp_path / "a.json"))) == [Row(0, "one"), Row(1, "two")]
+    assert read(tmp_path / "a.json") == [Row(0, "one"), Row(1, "two")]
 
 
 def test_parquet(tmp_path):
     table = pa.table({"text": ["one", None, "three"], "domain": ["d", "d", None], "x": [1, 2, 3]})
     pq.write_table(table, tmp_path / "a.parquet")
-    one, none, three = readers.read_parquet(unit(tmp_path / "a.parquet", "parquet"))
-    assert (one, three) == (Row(0, "one", domain="d"), Row(2, "three"))
+    one, none, three = read(tmp_path / "a.parquet")
+    assert (one, three) == (Row(0, "one", domain="d", metadata={"x": 1}), Row(2, "three", metadata={"x": 3}))
     assert none == Bad(1, "no_text", "columns: text, domain, x")
 
 
@@ -131,7 +136,7 @@ def test_parquet_with_invalid_utf8(tmp_path):
     offsets = pa.array([0, 4, 6], pa.int32()).buffers()[1]
     text = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(good + bad))
     pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
-    assert list(readers.read_parquet(unit(tmp_path / "a.parquet", "parquet"))) == [
+    assert read(tmp_path / "a.parquet") == [
         Row(0, "good"),
         Bad(1, "invalid_utf8", r"\xff\xfe"),
     ]
@@ -139,7 +144,7 @@ def test_parquet_with_invalid_utf8(tmp_path):
 
 def test_a_file_that_is_no_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"not parquet at all")
-    [bad] = readers.read_parquet(unit(tmp_path / "a.parquet", "parquet"))
+    [bad] = read(tmp_path / "a.parquet")
     assert bad.reason == "damaged_file"
 
 
@@ -151,8 +156,7 @@ def test_shares_of_a_file_make_the_file(tmp_path, kind):
         pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=4)
     else:
         path.write_text(json.dumps(rows) if kind == "json" else "\n".join(map(json.dumps, rows)))
-    read = {"jsonl": readers.read_jsonl, "json": readers.read_json, "parquet": readers.read_parquet}[kind]
-    shares = [list(read(unit(path, kind, first=i, step=3))) for i in range(3)]
+    shares = [read(path, first=i, step=3) for i in range(3)]
     assert [row.number for row in shares[1]] == [1, 4, 7]
     assert sorted(row.number for share in shares for row in share) == list(range(10))
     assert all(row.text == str(row.number) for share in shares for row in share)

@@ -1,0 +1,148 @@
+"""What readers give: rows of text, and pieces of input that can't become one, each with its reason."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from data_pipeline.config import SourceConfig
+
+TEXT_KEYS = ("text", "content", "completion")  # looked for in this order where a source names none
+LABELS = ("source", "domain", "language")  # columns that a row may bring along
+MAX_COLUMNS = 10_000  # of one row or table: more is a matrix, or a delimiter that is none
+# Objects in which corpora keep a row's metadata; their own columns count as the row's (Dolma, RedPajama, The Pile).
+_NESTED = ("metadata", "meta")
+_SAMPLE_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text, and what its row says about it ("" where it says nothing)."""
+
+    number: int  # in its file, from 0
+    text: str
+    source: str = ""
+    domain: str = ""
+    language: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # plain values that came with the text
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A piece of input that can't become a document, and why."""
+
+    number: int
+    reason: str
+    sample: str
+
+
+def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], str]) -> Row | Bad:
+    """The document that a row of named columns holds, as its source says where what stands.
+
+    Args:
+      shown: gives what a quarantined row shows of itself.
+    """
+    if not isinstance(value, dict):
+        return Bad(number, "not_an_object", sample(shown()))
+    if len(value) > MAX_COLUMNS:
+        return Bad(number, "too_many_columns", f"{len(value):,} columns; at most {MAX_COLUMNS:,}")
+    keys = text_keys(source) or [key for key in TEXT_KEYS if value.get(key) is not None][:1]
+    texts = [_find(value, key) for key in keys]
+    if not texts or any(text is None for text in texts):
+        return Bad(number, "no_text", sample(shown()))
+    parts = [_joined(text) for text in texts]
+    if any(part is None for part in parts):
+        return Bad(number, "text_is_no_string", sample(shown()))
+    labels = {}
+    for name in LABELS:
+        found = _find(value, source.columns.get(name, name))
+        if isinstance(found, str):
+            labels[name] = found
+    text = "\n\n".join(part for part in parts if part is not None)
+    if has_lone_surrogate(text) or any(map(has_lone_surrogate, labels.values())):
+        return Bad(number, "invalid_unicode", sample(shown()))
+    return Row(number, text, **labels, metadata=_metadata(value, source, keys))
+
+
+def text_keys(source: SourceConfig) -> list[str]:
+    """The columns that make a row's text; []: the first of TEXT_KEYS that a row holds."""
+    named = source.columns.get("text", source.text_key)
+    return [key.strip() for key in named.split(",")] if named else []
+
+
+def wanted_columns(source: SourceConfig, names: list[str]) -> list[str]:
+    """Those of a table's columns that a document could need."""
+    if "*" in source.metadata:
+        return names
+    keys = {*(text_keys(source) or TEXT_KEYS), *LABELS, *source.columns.values(), *source.metadata, *_NESTED}
+    return [name for name in names if name in keys or any(key.startswith(f"{name}.") for key in keys)]
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """Whether JSON's escapes made half a character of, say, an emoji, or bytes stood there that are no text."""
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def sample(text: str) -> str:
+    """The beginning of `text` as a quarantine shows it: short, and surely UTF-8."""
+    return text[: 4 * _SAMPLE_CHARACTERS].strip()[:_SAMPLE_CHARACTERS].encode(errors="backslashreplace").decode()
+
+
+def _find(value: dict[str, Any], key: str) -> Any:
+    """``value["a.b"]``, or ``value["a"]["b"]``; None where neither is there."""
+    if key in value or "." not in key:
+        return value.get(key)
+    first, _, rest = key.partition(".")
+    inner = value.get(first)
+    return _find(inner, rest) if isinstance(inner, dict) else None
+
+
+def _joined(text: Any) -> str | None:
+    if isinstance(text, str):
+        return text
+    if isinstance(text, list) and text and all(isinstance(line, str) for line in text):
+        return "\n".join(text)
+    return None
+
+
+def _metadata(value: dict[str, Any], source: SourceConfig, text_keys: list[str]) -> dict[str, Any]:
+    """The plain values beside a row's text that its source keeps."""
+    if not source.metadata:
+        return {}
+    taken = {*text_keys, *(source.columns.get(name, name) for name in LABELS)}
+    found = {key: item for key, item in value.items() if key not in taken}
+    for name in _NESTED:
+        inner = found.get(name)
+        if isinstance(inner, dict):
+            found = {**inner, **found}
+    # A name that `columns` gives to another column takes its place.
+    renamed = {name: key for name, key in source.columns.items() if name != "text" and name not in LABELS}
+    found = {key: item for key, item in found.items() if key not in renamed.values()}
+    found |= {name: _find(value, key) for name, key in renamed.items()}
+    return plain_metadata(found, source)
+
+
+def plain_metadata(found: dict[str, Any], source: SourceConfig) -> dict[str, Any]:
+    """Those of the values that `source` keeps, as JSON can hold them; lists and objects are no single values."""
+    if "*" not in source.metadata:
+        found = {key: _find(found, key) for key in source.metadata}
+    return {key: plain for key, item in found.items() if (plain := _plain(item)) is not None}
+
+
+def _plain(item: Any) -> Any:
+    if isinstance(item, float):
+        return item if math.isfinite(item) else None
+    if isinstance(item, str | int):
+        return item
+    if isinstance(item, date | datetime | time):
+        return item.isoformat()
+    return str(item) if isinstance(item, Decimal | UUID) else None
