@@ -95,6 +95,14 @@ def run(config: DataConfig, dataset: PathLike) -> None:
     samples.write(dataset / "corpus/segments.jsonl", [dataset / _CUT / name for name in names], options.sample)
 
 
+def count(dataset: PathLike) -> tuple[int, int]:
+    """How many documents lose units, and how many of them go altogether."""
+    folder = as_path(dataset) / SEGMENTED
+    tables = [engine.read_partition(folder / name, ["text", "reason"]) for name in engine.require(folder, "segments")]
+    edited = sum(table.num_rows - table["text"].null_count for table in tables)
+    return edited, sum(table.num_rows - table["reason"].null_count for table in tables)
+
+
 def normal(unit: str) -> str:
     """What makes two units equal: compatibility forms (NFKC), case and white space don't count."""
     return " ".join((unit if unit.isascii() else unicodedata.normalize("NFKC", unit)).casefold().split())

@@ -1,0 +1,273 @@
+"""Benchmark files as items, and the index of their runs of words that documents are held against."""
+
+import csv
+import glob
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_pipeline import engine
+from data_pipeline.config import DecontaminateConfig
+from data_pipeline.dedup import wordruns
+from data_pipeline.ingest.storage import open_bytes
+from data_pipeline.ingest.units import plain_suffix
+from maxlm.errors import ConfigError, DataError
+from maxlm.paths import PathLike
+
+# An item: its place in its file, how many different runs of it count, and the beginning of its longest string.
+ITEM = pa.schema([("file", pa.string()), ("row", pa.int64()), ("runs", pa.int64()), ("text", pa.string())])
+# Which items hold a run: sorted by run, then item; `length` in words.
+RUN = pa.schema([("run", pa.uint64()), ("item", pa.int32()), ("length", pa.int32())])
+# What many items of a file share, and so doesn't count.
+TEMPLATE = pa.schema([("file", pa.string()), ("items", pa.int64()), ("runs", pa.int64()), ("text", pa.string())])
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
+_BATCH_CHARACTERS = 1_000_000
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class BenchmarkFile:
+    path: str
+    name: str  # the path below the part of the glob that has no wildcard: the same on every machine
+
+
+@dataclass(frozen=True)
+class Item:
+    row: int  # in its file, from 0
+    strings: tuple[str, ...]
+
+
+def files(config: DecontaminateConfig) -> list[BenchmarkFile]:
+    """The files that ``config.benchmarks`` names, sorted.
+
+    Raises:
+      ConfigError: a pattern names no file, or one of a type that nothing here reads.
+    """
+    found = {}
+    for pattern in map(os.path.expanduser, config.benchmarks):
+        pattern = os.path.join(pattern, "**/*") if os.path.isdir(pattern) else pattern
+        root = os.path.dirname(pattern[: _wildcard(pattern)])
+        paths = sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
+        known = [path for path in paths if plain_suffix(path) in SUFFIXES]
+        if not known:
+            what = f"{paths[0]}: unknown type of file" if paths else f"{pattern}: no such file"
+            raise ConfigError(f"config.decontaminate.benchmarks: {what}; read are {', '.join(SUFFIXES)}")
+        found |= {path: os.path.relpath(path, root or ".") for path in known}
+    return [BenchmarkFile(path, name) for path, name in sorted(found.items(), key=lambda pair: pair[::-1])]
+
+
+def _wildcard(pattern: str) -> int:
+    return min((i for i in map(pattern.find, "*?[") if i >= 0), default=len(pattern))
+
+
+def read_items(path: str, fields: Sequence[str] = ()) -> Iterator[Item]:
+    """The items of a benchmark file with their strings (those under the keys `fields`, where such are given).
+
+    Lines of JSON, rows of CSV or Parquet, members of a JSON list (or of the longest list of objects that a JSON
+    object holds), blocks of text between blank lines.
+
+    Raises:
+      DataError: the file can't be read; names it.
+    """
+    try:
+        with open_bytes(path) as stream:
+            raw = stream.read()
+        for row, value in enumerate(_values(raw, plain_suffix(path))):
+            yield Item(row, tuple(_strings(value, frozenset(fields), not fields)))
+    except (ValueError, RecursionError, EOFError, OSError, csv.Error, pa.ArrowException) as error:
+        raise DataError(f"{path}: not a readable benchmark file: {error}") from error
+
+
+def _values(raw: bytes, suffix: str) -> Iterator[Any]:
+    if suffix == ".parquet":
+        for batch in pq.ParquetFile(io.BytesIO(raw), pre_buffer=False).iter_batches(use_threads=False):
+            yield from batch.to_pylist()
+        return
+    text = raw.decode("utf-8-sig")
+    if suffix in (".jsonl", ".ndjson"):
+        yield from (json.loads(line) for line in text.split("\n") if line.strip())
+    elif suffix == ".json":
+        yield from _members(json.loads(text))
+    elif suffix in (".csv", ".tsv"):
+        csv.field_size_limit(len(text) + 1)
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
+        header = next(rows, [])
+        yield dict(enumerate(header))  # files without a header are common: MMLU's have none
+        yield from (dict(zip([*header, *range(len(row))], row, strict=False)) for row in rows)
+    else:
+        yield from text.replace("\r\n", "\n").split("\n\n")
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        lists = [member for member in value.values() if isinstance(member, list) and member]
+        lists = [members for members in lists if all(isinstance(member, dict) for member in members)]
+        return max(lists, key=len, default=[value])
+    return value if isinstance(value, list) else [value]
+
+
+def _strings(value: Any, fields: frozenset[str], wanted: bool) -> Iterator[str]:
+    if isinstance(value, str):
+        if wanted and value.strip():
+            yield value
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _strings(member, fields, wanted or key in fields)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _strings(member, fields, wanted)
+
+
+def build(config: DecontaminateConfig, found: Sequence[BenchmarkFile]) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Templates, items and runs of benchmark files.
+
+    Raises:
+      DataError: a file can't be read, or none holds a string that is long enough.
+    """
+    files_of_items, rows, texts, parts, templates = [], [], [], [], []
+    for file in found:
+        items = list(read_items(file.path, config.fields))
+        run, item, length = _runs(config, items)
+        counted = _few_items(config, run, item)
+        if not counted.all():
+            templates.append(_template(file, items, run[~counted], item[~counted], length[~counted]))
+        parts.append((run[counted], item[counted] + len(rows), length[counted]))
+        files_of_items += [file.name] * len(items)
+        rows += [item.row for item in items]
+        texts += [max(item.strings, key=len, default="")[:_SHOWN_CHARACTERS] for item in items]
+    if not sum(len(run) for run, _, _ in parts):
+        keys = f" under {', '.join(config.fields)}" if config.fields else ""
+        raise DataError(f"config.decontaminate.benchmarks: no file holds text{keys} that is long enough to look for")
+    run, item, length = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    order = np.lexsort((item, run))
+    runs = pa.table([run[order], item[order].astype(np.int32), length[order].astype(np.int32)], schema=RUN)
+    counts = np.bincount(item, minlength=len(rows))
+    return (
+        pa.Table.from_pylist(templates, schema=TEMPLATE),
+        pa.table([files_of_items, rows, counts, texts], schema=ITEM),
+        runs,
+    )
+
+
+def _runs(config: DecontaminateConfig, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different runs of each item, sorted: run, item, length in words."""
+    found = [(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
+    for numbers in _batches(items):
+        strings = [(i, string) for i in numbers for string in items[i].strings]
+        words = wordruns.words_of([string for _, string in strings])
+        owner = np.array([i for i, _ in strings], np.int64)
+        parts = []
+        for length, start, hashes in wordruns.runs(words, sorted({config.ngram, config.ngram_characters})):
+            mostly = _more_than_half(words.unspaced, start, length)
+            wanted = (mostly & (length == config.ngram_characters)) | (~mostly & (length == config.ngram))
+            wanted &= ~_more_than_half(words.number, start, length)  # 0, 1, 2, ... is nobody's
+            parts.append((hashes[wanted], owner[words.text[start[wanted]]], np.full(int(wanted.sum()), length)))
+        having = set(np.concatenate([item for _, item, _ in parts]).tolist())
+        found += [*parts, *_whole(config, items, [i for i in numbers if i not in having and items[i].strings])]
+    run, item, length = (np.concatenate([part[i] for part in found]) for i in range(3))
+    order = np.lexsort((item, run))
+    run, item, length = run[order], item[order], length[order]
+    another = np.ones(len(run), bool)
+    another[1:] = (run[1:] != run[:-1]) | (item[1:] != item[:-1])
+    return run[another], item[another], length[another]
+
+
+def _more_than_half(these: np.ndarray, start: np.ndarray, length: int | np.ndarray) -> np.ndarray:
+    """Whether most words of runs are among `these`."""
+    sums = np.cumsum(np.concatenate([[0], these]))
+    return 2 * (sums[start + length] - sums[start]) > length
+
+
+def _batches(items: Sequence[Item]) -> Iterator[range]:
+    start, size = 0, 0
+    for i, item in enumerate(items):
+        size += sum(map(len, item.strings))
+        if size > _BATCH_CHARACTERS or i + 1 == len(items):
+            yield range(start, i + 1)
+            start, size = i + 1, 0
+
+
+def _whole(
+    config: DecontaminateConfig, items: Sequence[Item], numbers: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of items that have no run, the longest string of each as one, where it is long enough."""
+    words = wordruns.words_of([max(items[i].strings, key=len) for i in numbers])
+    counts = np.bincount(words.text, minlength=len(numbers))
+    begin = np.cumsum(counts) - counts
+    least = np.where(_more_than_half(words.unspaced, begin, counts), config.min_characters, config.min_words)
+    least[_more_than_half(words.number, begin, counts)] = len(words.hashes) + 1
+    lengths = np.unique(counts[(counts >= least) & (counts > 0)]).tolist()
+    owner = np.array(numbers, np.int64)
+    for length, start, hashes in wordruns.runs(words, lengths):
+        string = words.text[start]
+        chosen = (begin[string] == start) & (counts[string] == length) & (least[string] <= length)
+        yield hashes[chosen], owner[string[chosen]], np.full(int(chosen.sum()), length)
+
+
+def _few_items(config: DecontaminateConfig, run: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Which runs (sorted, one row an item) stand in few enough items to tell these apart."""
+    _, group, counts = np.unique(run, return_inverse=True, return_counts=True)
+    return counts[group] <= config.max_items
+
+
+def _template(
+    file: BenchmarkFile, items: Sequence[Item], run: np.ndarray, item: np.ndarray, length: np.ndarray
+) -> dict[str, Any]:
+    """What to tell of the runs that most items of a file share, with the most frequent one's text."""
+    different, first, counts = np.unique(run, return_index=True, return_counts=True)
+    most = first[np.argmax(counts)]
+    strings = items[int(item[most])].strings
+    words = wordruns.words_of(strings)
+    text = ""
+    for size, start, hashes in wordruns.runs(words, [int(length[most])]):
+        begin = int(start[np.flatnonzero(hashes == run[most])[0]])
+        text = strings[words.text[begin]][words.start[begin] : words.end[begin + size - 1]]
+    return {"file": file.name, "items": int(counts.max()), "runs": len(different), "text": text}
+
+
+class Index:
+    """The runs of all items, to look up many at once."""
+
+    def __init__(self, runs: pa.Table) -> None:
+        run, self.items, length = (runs[name].to_numpy() for name in RUN.names)
+        self.runs, self._starts = np.unique(run, return_index=True)
+        self._ends = np.append(self._starts[1:], len(run))
+        self.lengths = np.unique(length).tolist()
+
+    @cached_property
+    def _present(self) -> tuple[np.ndarray, np.uint64]:
+        """Of the leading bits of a hash, whether any run has them: tells nearly all that is not here at one look."""
+        bits = min(28, max(16, int(len(self.runs) * 16).bit_length()))
+        shift = np.uint64(64 - bits)
+        present = np.zeros(1 << bits, bool)
+        present[self.runs >> shift] = True
+        return present, shift
+
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of `hashes` are runs of an item, and the runs' numbers."""
+        present, shift = self._present
+        likely = np.flatnonzero(present[hashes >> shift])
+        place = np.minimum(np.searchsorted(self.runs, hashes[likely]), len(self.runs) - 1)
+        right = self.runs[place] == hashes[likely]
+        return likely[right], place[right]
+
+    def items_of(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The items that hold each of these runs (by number): which of `places`, and which item."""
+        counts = self._ends[places] - self._starts[places]
+        which = np.repeat(np.arange(len(places)), counts)
+        offset = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return which, self.items[self._starts[places][which] + offset]
+
+
+@lru_cache(maxsize=1)  # a worker judges many partitions by one index
+def load(path: PathLike, digest: str) -> Index:
+    """The index that stands in a partition; `digest` tells it from others that stood there before."""
+    return Index(engine.read_partition(path))
