@@ -40,6 +40,27 @@ def _clean(config: DataConfig, options: argparse.Namespace) -> str:
     return f"{documents:,} documents judged, {dropped:,} to be dropped (dedup drops them)"
 
 
+def _segments(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline.dedup import segments
+
+    if not config.segments.unit:
+        raise ConfigError("config.segments.unit: name what to cut: line, paragraph or sentence")
+    segments.run(config, options.dataset)
+    edited, dropped = segments.count(options.dataset)
+    return f"repeats to be cut from {edited:,} documents, {dropped:,} to be dropped (look: corpus/segments.jsonl)"
+
+
+def _decontaminate(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline.dedup import contamination, decontaminate, segments
+
+    if not config.decontaminate.benchmarks:
+        raise ConfigError("config.decontaminate.benchmarks: name the benchmark files, as paths or globs")
+    segments.run(config, options.dataset)
+    decontaminate.run(config, options.dataset)
+    items, documents = contamination.count(options.dataset)
+    return f"{items:,} benchmark items found in {documents:,} documents (look: maxlm-data inspect --hits)"
+
+
 def _dedup(config: DataConfig, options: argparse.Namespace) -> str:
     from data_pipeline import dedup
     from data_pipeline.document import DOCUMENTS, REMOVED_DOCUMENTS
@@ -96,6 +117,10 @@ def _inspect(options: argparse.Namespace) -> None:
         inspect.show_block(options.dataset, options.block, options.n)
     elif options.removed or options.reason:
         inspection.show_removed(options.dataset, options.n, options.reason, options.seed, console)
+    elif options.hits:
+        from data_pipeline.dedup import contamination
+
+        contamination.show_hits(options.dataset, options.n, console)
     elif options.quarantine:
         inspection.show_quarantine(options.dataset, options.n, console)
     else:
@@ -122,6 +147,18 @@ STEPS = {
         _clean,
         "judge and edit the documents by the recipe",
         "Runs config.recipe over the documents and writes each one's verdict beside it; nothing is dropped yet.",
+    ),
+    "segments": _Step(
+        _segments,
+        "cut lines, paragraphs or sentences that many documents share",
+        "Finds units (config.segments.unit) that repeat across a source or the corpus and writes beside each document "
+        "what is left of it; dedup runs this first where the config asks for it.",
+    ),
+    "decontaminate": _Step(
+        _decontaminate,
+        "hold the documents against benchmark files",
+        "Finds runs of words that documents share with items of config.decontaminate.benchmarks, lists all hits, and "
+        "drops, marks or cuts; dedup runs this first where the config asks for it.",
     ),
     "dedup": _Step(
         _dedup,
@@ -164,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = _add_command(commands, "inspect", "look into a data set", details, example)
     sub.add_argument("--removed", action="store_true", help="samples of removed documents by reason")
     sub.add_argument("--reason", default="", metavar="REASON", help="only what was removed for this")
+    sub.add_argument("--hits", action="store_true", help="benchmark items found in documents, and where")
     sub.add_argument("--quarantine", action="store_true", help="samples of input that never became a document")
     sub.add_argument("--block", type=int, metavar="K", help="rows of block K, decoded")
     sub.add_argument("-n", type=int, default=3, metavar="COUNT", help="how many of each (default: %(default)s)")
