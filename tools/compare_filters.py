@@ -1,8 +1,8 @@
 """Runs our filters and datatrove's over the same documents, one by one, and prints where they disagree.
 
-    python tools/compare_filters.py FOLDER [--documents=20000] [--show=2] [--words=ours|theirs]
+    python tools/compare_filters.py FOLDER [--documents=20000] [--chinese=5000] [--show=2] [--words=ours|theirs]
 
-FOLDER holds text; long files are cut at blank lines into documents of web-page size, and as many are drawn with a seed.
+FOLDER holds text; long files are cut at blank lines, and as many documents are drawn with a seed. Takes ten minutes.
 Needs datatrove with what its English tokenizer needs: pip install datatrove spacy regex. Each rule is run by itself,
 since a filter stops at the first that is broken, and the filters as wholes. By default datatrove is given our words
 (white space, and each character of Chinese); sentences are its own. docs/corpus/filters.md explains what differs.
@@ -201,16 +201,28 @@ def unspaced(text: str) -> bool:
     return len(split_words(text)) != len(text.split())
 
 
+def drawn(folder: Path, chars: int, documents: int, chinese: int, seed: int) -> list[str]:
+    """Documents drawn at random: so many of text with spaces, and so many with other scripts in them."""
+    by_script: tuple[list[str], list[str]] = ([], [])
+    for text in pages(folder, chars):
+        if text.split():
+            by_script[unspaced(text)].append(text)
+    draw = random.Random(seed)
+    counts = zip(by_script, (documents, chinese), strict=True)
+    return [text for texts, count in counts for text in draw.sample(texts, min(count, len(texts)))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--chinese", type=int, default=5_000, help="documents with Chinese or the like in them")
+    parser.add_argument("--chars", type=int, default=1500, help="least characters of a document that is cut")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=2, help="disagreements of each rule and cause to print")
     parser.add_argument("--words", choices=("ours", "theirs"), default="ours")
     args = parser.parse_args()
-    texts = [text for text in pages(args.folder) if text.split()]
-    texts = random.Random(args.seed).sample(texts, min(args.documents, len(texts)))
+    texts = drawn(args.folder, args.chars, args.documents, args.chinese, args.seed)
     compared = rules(_our_words() if args.words == "ours" else "eng")
     tallies = {rule: {script: Tally() for script in SCRIPTS} for rule in compared}
     seconds = [0.0, 0.0]

@@ -15,11 +15,12 @@ _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _LINE_ENDS = (".", "?", "!", '"', "'")
 _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
-# A sentence ends in . ! or ?, maybe closing quotes, and white space, and wherever Chinese says so; not after an initial
-# or an abbreviation. A run of signs is tried from its first only: linear time.
-_SENTENCE_END = re.compile(r"""(?<![.!?…])[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[”’」』）]*""")
+# A sentence ends in . ! or ?, maybe closing quotes, and white space, and wherever Chinese says so; not in an ellipsis,
+# nor after an initial or an abbreviation.
+_MARKS = re.compile(r"""([.!?…。！？]+)["'”’»)\]」』）]*""")
+_CHINESE_MARKS = frozenset("。！？")
 _ABBREVIATION = re.compile(
-    r"(?:\b[A-Za-z]|\b(?:Mr|Mrs|Ms|Dr|Prof|Rev|St|Jr|Sr|Gen|Col|Capt|Lt|Sen|Rep|Gov|Inc|Ltd|Co|Corp|Mt|No|vs|etc|Jan"
+    r"(?:(?<![\w'’])[A-Za-z]|\b(?:Mr|Mrs|Ms|Dr|Prof|Rev|St|Jr|Sr|Gen|Col|Capt|Lt|Sen|Rep|Gov|Inc|Ltd|Co|Corp|Mt|vs|Jan"
     r"|Feb|Mar|Apr|Aug|Sept?|Oct|Nov|Dec|a\.m|p\.m|e\.g|i\.e|U\.S))$"
 )
 
@@ -107,9 +108,14 @@ class C4(Operator):
 
 def num_sentences(line: str) -> int:
     """The sentences of a line, the last of which need not end; at least 1."""
-    line = line.rstrip()
+    last = len(line)
+    while last and not line[last - 1].isalnum():
+        last -= 1
     ends = 1
-    for match in _SENTENCE_END.finditer(line):
-        if match.end() < len(line) and not _ABBREVIATION.search(line, max(0, match.start() - 8), match.start()):
+    for match in _MARKS.finditer(line, 0, last):
+        start, end = match.span()
+        if not _CHINESE_MARKS.isdisjoint(match[0]):
             ends += 1
+        elif line[end].isspace() and (match[1] == "." or "!" in match[1] or "?" in match[1]):
+            ends += _ABBREVIATION.search(line, max(0, start - 8), start) is None
     return ends

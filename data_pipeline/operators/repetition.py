@@ -70,8 +70,9 @@ class Repetition(Filter):
     def _check_runs(self, draft: Draft) -> Finding | None:
         runs = Runs(draft.of(census))
         total = len(draft.text)
+        top, limits = _by_length(self.max_top), _by_length(self.max_duplicate)
         most = runs.num_words  # how often the commonest run occurs; a longer run can't occur more often
-        for length, limit in _by_length(self.max_top):
+        for length, limit in top:
             if most < self.min_top_count or most * runs.longest(length) / total <= limit:
                 continue
             most, first = runs.commonest(length)
@@ -80,7 +81,8 @@ class Repetition(Filter):
             share = most * runs.characters(first, length) / total
             if share > limit:
                 return Finding(f"top_{length}_gram", share, *runs.passage(first, length))
-        limits = _by_length(self.max_duplicate)
+        if most < 2 and top and limits and top[-1][0] <= limits[0][0]:
+            return None
         bound = 1.0  # share of characters in runs that occur again; those in longer ones are among them
         for i, (length, limit) in enumerate(limits):
             if bound <= min(limit for _, limit in limits[i:]):
@@ -200,7 +202,9 @@ class Runs:
         if not again.any():
             return min(len(runs), 1), 0
         heads = np.flatnonzero(~again)
-        counts = np.diff(heads, append=len(runs))
+        counts = np.empty_like(heads)
+        np.subtract(heads[1:], heads[:-1], out=counts[:-1])
+        counts[-1] = len(runs) - heads[-1]
         most = counts.max()
         return int(most), int(runs[heads[counts == most]].min())
 
