@@ -115,12 +115,13 @@ def _fitting_shardings(function: EncoderFunction, mesh: Mesh) -> Any:
     shapes = jax.tree_util.tree_leaves_with_path(function.abstract_params())
     for (path, leaf), split in zip(shapes, jax.tree.leaves(splits), strict=True):
         for size, axis in zip(leaf.shape, split.spec, strict=False):
-            split_ways = int(np.prod([mesh.shape[name] for name in axis])) if axis else 1
+            axes = (axis,) if isinstance(axis, str) else axis or ()
+            split_ways = int(np.prod([mesh.shape[name] for name in axes], initial=1))
             if size % split_ways:
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 raise ConfigError(
                     f"encoder: {name} of shape {list(leaf.shape)} does not divide by the mesh's "
-                    f"{' × '.join(axis)}={split_ways}; use mesh.data=-1 with fsdp=1 and tensor=1"
+                    f"{' × '.join(axes)}={split_ways}; use mesh.data=-1 with fsdp=1 and tensor=1"
                 )
     return splits
 

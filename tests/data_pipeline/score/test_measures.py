@@ -52,9 +52,25 @@ def test_temperature(overconfident):
     assert base == pytest.approx(1, abs=0.15)
     found = measures.temperature(logits_TC * overconfident, labels_T)
     assert found == pytest.approx(base * overconfident, rel=1e-3)
-    best = measures.cross_entropy(logits_TC * overconfident / found, labels_T)
+    best = _platt_loss(logits_TC * overconfident / found, labels_T)
     for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2):
-        assert measures.cross_entropy(logits_TC * overconfident / (found * factor), labels_T) >= best
+        assert _platt_loss(logits_TC * overconfident / (found * factor), labels_T) > best
+
+
+def _platt_loss(logits_TC, labels_T) -> float:
+    """Cross-entropy towards 401 / 402 on the label and the rest on the three others, written out."""
+    probabilities_TC, loss = measures.softmax(logits_TC), 0.0
+    for row, label in zip(probabilities_TC, labels_T, strict=True):
+        for c, p in enumerate(row):
+            loss -= (401 / 402 if c == label else 1 / 402 / 3) * math.log(p)
+    return loss
+
+
+def test_temperature_where_all_is_right():
+    """Ten of ten right says no more than that eleven of twelve would be: Platt's targets, not certainty."""
+    logits_TC = 3 * np.eye(2)[np.arange(10) % 2]
+    found = measures.temperature(logits_TC, np.arange(10) % 2)
+    assert measures.softmax(logits_TC / found).max() == pytest.approx(11 / 12, abs=1e-3)
 
 
 def test_temperature_mends_calibration():
