@@ -51,7 +51,8 @@ def train(
 
     rows = labelled.read(files, settings.text_key, settings.label_key, settings.regression)
     if not settings.regression and len(rows.labels) < 2:
-        raise DataError(f"{files[0]}: all labels are {rows.labels[-1]!r}; a classifier needs two classes or more")
+        alike = ", ".join(map(repr, rows.labels))
+        raise DataError(f"{files[0]}: all labels are {alike}; a classifier needs two classes or more")
     if settings.positive and settings.positive not in rows.labels:
         raise ConfigError(f"encoder: positive={settings.positive!r} is none of the labels {', '.join(rows.labels)}")
     fitted, held = labelled.split(rows, settings.holdout, settings.seed)
