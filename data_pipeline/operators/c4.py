@@ -66,7 +66,7 @@ class C4(Operator):
         sentences = 0
         for raw in text.splitlines():
             line = raw.strip()
-            if citations:
+            if citations and "[" in line:
                 line, count = _CITATION.subn("", line)
                 removed["citations"] += count
             rule = self._rule_against(line, raw, watched)

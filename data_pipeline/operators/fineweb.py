@@ -35,5 +35,8 @@ class FineWeb(Filter):
         share = characters / (len(draft.text) - line_ends)
         if share > self.max_duplicate_line_chars:
             return Finding("duplicate_line_characters", share, *find_again(draft.text, passage))
+        # What white space separates is at least one word, and quicker to count.
+        if line_ends / len(draft.text.split()) <= self.max_line_ends:
+            return None
         ratio = line_ends / draft.of(census).num_words
         return Finding("too_many_line_ends", ratio) if ratio > self.max_line_ends else None

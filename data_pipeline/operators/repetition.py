@@ -81,9 +81,10 @@ class Repetition(Filter):
             share = most * runs.characters(first, length) / total
             if share > limit:
                 return Finding(f"top_{length}_gram", share, *runs.passage(first, length))
-        if most < 2 and top and limits and top[-1][0] <= limits[0][0]:
+        if not limits:
             return None
-        bound = 1.0  # share of characters in runs that occur again; those in longer ones are among them
+        # The share of characters in runs that occur again; those in longer runs are among them.
+        bound = runs.covered_at_most(limits[0][0]) / total
         for i, (length, limit) in enumerate(limits):
             if bound <= min(limit for _, limit in limits[i:]):
                 return None
@@ -173,6 +174,7 @@ class Runs:
         self._census = counted
         self.num_words = counted.num_words
         self._hashes: dict[int, np.ndarray] = {1: counted.hashes}
+        self._groups: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         # Characters before each word, and after the last: white space between two words counts as one character.
         spaced = (counted.word_kinds & SPACE) != 0
         self._spaced = spaced
@@ -207,6 +209,21 @@ class Runs:
         counts[-1] = len(runs) - heads[-1]
         most = counts.max()
         return int(most), int(runs[heads[counts == most]].min())
+
+    def covered_at_most(self, length: int) -> int:
+        """No less than `covered` for this length, from shorter runs if they have been counted before.
+
+        Where a run repeats an earlier one, so do all shorter runs in it.
+        """
+        shorter = max((known for known in self._groups if known <= length), default=0)
+        if not shorter:
+            return int(self._before[-1])
+        runs, again = self._groups[shorter]
+        repeats = np.zeros(len(runs), bool)
+        repeats[runs[again]] = True
+        for _ in range(length - shorter):
+            repeats = repeats[:-1] & repeats[1:]
+        return int(np.count_nonzero(repeats)) * self.longest(length)
 
     def covered(self, length: int) -> int:
         """The characters of words in any run of `length` words that repeats an earlier one; overlaps count once."""
@@ -256,6 +273,8 @@ class Runs:
         One sort of a hash's high bits with the run's number in the low ones: 44 bits and more tell runs of a text of a
         million words apart.
         """
+        if length in self._groups:
+            return self._groups[length]
         hashes = self._hash(length)
         bits = np.uint64(len(hashes).bit_length())
         keys = (hashes >> bits << bits) | np.arange(len(hashes), dtype=np.uint64)
@@ -263,4 +282,5 @@ class Runs:
         heads = keys >> bits
         again = np.zeros(len(keys), bool)
         np.equal(heads[1:], heads[:-1], out=again[1:])
-        return (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64), again
+        self._groups[length] = (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64), again
+        return self._groups[length]

@@ -139,6 +139,14 @@ def test_covered_characters_equal_the_naive_count(text, n):
     assert Runs(census(text)).covered(n) == sum(len(words[i]) for i in inside)
 
 
+@given(texts, st.integers(1, 6), st.integers(1, 6))
+def test_covered_characters_have_a_bound(text, shorter, n):
+    runs = Runs(census(text))
+    assert runs.covered_at_most(n) >= Runs(census(text)).covered(n)
+    runs.commonest(shorter)
+    assert runs.covered_at_most(n) >= runs.covered(n)
+
+
 @given(texts, st.integers(1, 6))
 def test_the_commonest_run_equals_the_naive_count(text, n):
     words = text.split()
