@@ -4,65 +4,125 @@ Attributes name reasons; only here does a document leave the corpus. A threshold
 attributes and this.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
+from data_pipeline import attributes as attributes_lib
 from data_pipeline import engine
 from data_pipeline.config import DataConfig
-from data_pipeline.document import ATTRIBUTES, DOCUMENTS, INGESTED, KEPT, REMOVED, REMOVED_DOCUMENTS
+from data_pipeline.document import ATTRIBUTES, DOCUMENT, DOCUMENTS, KEPT, REMOVED, REMOVED_DOCUMENTS
 from maxlm.errors import DataError
-from maxlm.paths import PathLike, as_path
+from maxlm.paths import PathLike, as_path, exclusive
 
-STAGES = ("clean", "dedup")  # in the order in which the first reason counts
+_VERSION = 3
+_SCORE = "score-"  # what the names of stages that score begin with; the score's own name follows
+_WHY = ("operator", "reason", "evidence", "value", "start", "end")
+_BUSY = (
+    "{0}: a producer is reading the documents there: stop it (Ctrl-C) before they are decided upon anew; "
+    "the blocks that stand remain"
+)
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
     """Writes DATASET/documents, with edited texts, and DATASET/removed, with operator, reason and evidence.
 
     Raises:
+      UserError: a producer is at work on these documents.
       DataError: a stage is not finished, attributes stand beside other documents, or nothing is left.
     """
     dataset = as_path(dataset)
-    inputs = [dataset / INGESTED, *(dataset / ATTRIBUTES / stage for stage in STAGES)]
+    inputs = attributes_lib.folders_before(config, dataset, "decide")
     names = engine.require(inputs[0], "ingest")
-    for folder, command in zip(inputs[1:], STAGES, strict=True):
-        engine.require(folder, command)
     folders = (dataset / REMOVED_DOCUMENTS, dataset / DOCUMENTS)
-    stage = engine.Stage("decide", folders, engine.digest("decide", 2, inputs), config.runner)
-    jobs = {name: [str(folder / name) for folder in inputs] for name in names}
-    engine.make_partitions(stage, _decide_partition, jobs, sum((inputs[0] / name).stat().length for name in names))
+    asked = attributes_lib.stages(config)
+    digest = engine.digest("decide", [_VERSION, list(asked)], inputs)
+    if not all(engine.is_complete(folder, digest) for folder in folders):
+        with exclusive(dataset / "producer.lock", _BUSY.format(dataset)):
+            stage = engine.Stage("decide", folders, digest, config.runner)
+            jobs = {name: [str(folder / name) for folder in inputs] for name in names}
+            size_bytes = sum((inputs[0] / name).stat().length for name in names)
+            engine.make_partitions(stage, partial(_decide_partition, asked), jobs, size_bytes)
     if not any(engine.read_partition(dataset / DOCUMENTS / name, ["id"]).num_rows for name in names):
         raise DataError(f"no document is left: `maxlm-data report --dataset={dataset}` says which operators took them")
 
 
-def _decide_partition(paths: list[str]) -> tuple[pa.Table, pa.Table]:
-    tables = [engine.read_partition(path) for path in paths]
-    if any(table["id"] != tables[0]["id"] for table in tables[1:]):
-        raise DataError(f"{paths[0]}: its attributes belong to other documents: run `maxlm-data clean` again")
-    return decide(tables[0], tables[1:])
+def _decide_partition(asked: tuple[str, ...], paths: list[str]) -> tuple[pa.Table, pa.Table]:
+    documents, *said = (engine.read_partition(path) for path in paths)
+    for stage, table in zip(asked, said, strict=True):
+        if table["id"] != documents["id"]:
+            path = as_path(paths[0]).parents[2] / ATTRIBUTES / stage
+            raise DataError(f"{path}: its attributes belong to other documents: run `maxlm-data clean` again")
+    return decide(documents, dict(zip(asked, said, strict=True)))
 
 
-def decide(documents: pa.Table, attributes: list[pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """Removed and kept documents, given tables of attributes with the same rows; the first reason counts."""
-    removed: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
-    for document, *said in zip(documents.to_pylist(), *(table.to_pylist() for table in attributes), strict=True):
-        for row in said:
-            if row.get("text") is not None:
-                document["text"] = row["text"]
-            if row.get("marks"):
-                document["marks"] = row["marks"]
-            if row["reason"] is not None:
-                removed.append({**document, **_why(row)})
-                break
-        else:
-            kept.append(document)
-    return pa.Table.from_pylist(removed, schema=REMOVED), pa.Table.from_pylist(kept, schema=KEPT)
+def decide(documents: pa.Table, attributes: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
+    """Removed and kept documents, given tables of attributes with the same rows, by stage; the first reason counts."""
+    left = np.ones(documents.num_rows, bool)
+    texts, why = documents["text"], [REMOVED.empty_table().select(_WHY)]
+    gone = [np.empty(0, np.int64)]
+    for table in attributes.values():
+        if "text" in table.column_names:
+            texts = _replaced(texts, table["text"], left & _valid(table["text"]))
+        if "reason" in table.column_names:
+            rows = np.flatnonzero(left & _valid(table["reason"]))
+            left[rows] = False
+            gone.append(rows)
+            why.append(_why(table.take(pa.array(rows))))
+    documents = documents.select(DOCUMENT.names).set_column(DOCUMENT.names.index("text"), "text", texts)
+    rows = np.concatenate(gone)
+    order = pa.array(np.argsort(rows))
+    reasons = pa.concat_tables(why).take(order)
+    removed = documents.take(pa.array(rows).take(order))
+    removed = pa.table([*removed.columns, *reasons.columns], schema=REMOVED)
+    stay = pa.array(np.flatnonzero(left))
+    kept = [*documents.take(stay).columns, *(column.take(stay) for column in _said(documents.num_rows, attributes))]
+    return removed, pa.table(kept, schema=KEPT)
 
 
-def _why(row: dict[str, Any]) -> dict[str, Any]:
-    kept = row.get("kept")
-    evidence = None if kept is None else f"kept {kept}, similarity {row['similarity']:.3f}"
-    passage = {key: row.get(key) for key in ("value", "start", "end")}
-    return {"operator": row["operator"], "reason": row["reason"], "evidence": evidence, **passage}
+def _valid(column: pa.ChunkedArray) -> np.ndarray:
+    return column.is_valid().to_numpy()
+
+
+def _replaced(old: pa.ChunkedArray, new: pa.ChunkedArray, where: np.ndarray) -> pa.ChunkedArray:
+    """`old`, with the values of `new` at some places."""
+    places = np.arange(len(old))
+    both = pa.chunked_array([*old.chunks, *new.chunks], old.type)
+    return both.take(pa.array(np.where(where, places + len(old), places))) if where.any() else old
+
+
+def _why(table: pa.Table) -> pa.Table:
+    """The columns that say why a document goes, of a stage's rows."""
+    if "kept" in table.column_names:
+        pairs = zip(table["kept"].to_pylist(), table["similarity"].to_pylist(), strict=True)
+        evidence = [f"kept {kept}, similarity {similarity:.3f}" for kept, similarity in pairs]
+        table = table.append_column("evidence", pa.array(evidence, pa.string()))
+    columns = [
+        table[name] if name in table.column_names else pa.nulls(table.num_rows, REMOVED.field(name).type)
+        for name in _WHY
+    ]
+    return pa.table(columns, schema=pa.schema([REMOVED.field(name) for name in _WHY]))
+
+
+def _said(rows: int, attributes: Mapping[str, pa.Table]) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Marks, scores and clusters of all documents."""
+    marks: list[list[str]] = [[] for _ in range(rows)]
+    scores: list[list[tuple[str, float]]] = [[] for _ in range(rows)]
+    cluster = pa.nulls(rows, pa.string())
+    for stage, table in attributes.items():
+        if "marks" in table.column_names:
+            for row, found in enumerate(table["marks"].to_pylist()):
+                marks[row] += found or ()
+        if stage.startswith(_SCORE) and "score" in table.column_names:
+            for row, score in enumerate(table["score"].to_pylist()):
+                if score is not None:
+                    scores[row].append((stage.removeprefix(_SCORE), score))
+        if "cluster" in table.column_names:
+            cluster = table["cluster"].combine_chunks()
+    return (
+        pa.array([found or None for found in marks], KEPT.field("marks").type),
+        pa.array([found or None for found in scores], KEPT.field("scores").type),
+        cluster,
+    )

@@ -7,10 +7,11 @@ Massive Datasets, chapter 3).
 from dataclasses import dataclass
 from functools import cache
 
-from datasketch import MinHashLSH
+import numpy as np
 
-from data_pipeline import engine
-from maxlm.paths import PathLike, as_path
+from data_pipeline.config import DedupConfig
+
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,28 @@ def choose_bands(threshold: float, num_perm: int) -> Bands:
 
     datasketch works it out. Misses weigh more, since a false candidate costs one comparison and a missed one stays.
     """
+    from datasketch import MinHashLSH
+
     lsh = MinHashLSH(threshold=threshold, num_perm=num_perm, weights=(0.1, 0.9))
     return Bands(lsh.b, lsh.r)
 
 
-def documents_sharing(column: str, signatures: PathLike, runner: str) -> list[list[int]]:
-    """Groups of the ordinals of documents that share a value of `column` (one of its values, where it holds lists).
+def bands_of(config: DedupConfig) -> Bands:
+    """The cut that serves the lowest threshold that `config` names: a category's, the general one, or `lowest`."""
+    named = [config.threshold, *config.thresholds.values()]
+    return choose_bands(min([*named, config.lowest] if config.lowest else named), config.num_perm)
 
-    Groups are sorted and told once, whatever order the engine finds them in.
+
+def bucket_keys(signatures: np.ndarray, bands: Bands) -> np.ndarray:
+    """For each signature (uint32 [documents, num_perm]) one key a band: uint64 [documents, bands].
+
+    Keys of different bands don't meet.
     """
-    daft = engine.daft_session(runner)
-    frame = daft.read_parquet(f"{as_path(signatures)}/part-*.parquet").select("ordinal", column)
-    if frame.schema()[column].dtype.is_list():
-        frame = frame.explode(column)
-    frame = frame.where(daft.col(column).not_null()).groupby(column)
-    shared = frame.agg(daft.col("ordinal").list_agg(), daft.col("ordinal").count().alias("count"))
-    found = shared.where(daft.col("count") > 1).to_arrow()["ordinal"].to_pylist()
-    return sorted(map(list, {tuple(sorted(group)) for group in found}))
+    used = signatures[:, : bands.count * bands.rows].reshape(len(signatures), bands.count, bands.rows)
+    keys = np.empty(used.shape[:2], np.uint64)
+    keys[:] = np.arange(1, bands.count + 1, dtype=np.uint64)
+    for row in range(bands.rows):
+        keys ^= used[:, :, row]
+        keys *= _MIXER
+        keys ^= keys >> np.uint64(32)
+    return keys

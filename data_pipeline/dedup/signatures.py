@@ -1,128 +1,156 @@
-"""What a document is compared by: a digest of its normalised text, and a MinHash signature cut into buckets.
+"""What a document is compared by: a digest of its normalised text, and a MinHash signature.
 
 Broder 1997: the share of equal places in two documents' MinHash signatures estimates the Jaccard similarity of their
 sets of shingles (runs of n words). Signatures come from the engine's Rust code, which splits at single spaces; so it
-is handed words joined by them, each Chinese character as a word of its own.
+is handed folded texts, each Chinese character as a word of its own. Thresholds and bands come later: another one
+makes no new signatures.
 """
 
-import hashlib
-import unicodedata
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
-from data_pipeline import engine, recipe
+from data_pipeline import engine
 from data_pipeline.config import DataConfig, DedupConfig
-from data_pipeline.dedup.bands import Bands, choose_bands
-from data_pipeline.document import INGESTED
-from data_pipeline.operators.words import split_words
-from maxlm.paths import PathLike, as_path
+from data_pipeline.dedup import folding, origins
+from data_pipeline.dedup.origins import Origin, Origins
+from data_pipeline.document import ATTRIBUTES, INGESTED
+from maxlm.errors import DataError
+from maxlm.paths import PathLike, as_path, read_json, write_json
 
 SIGNATURES = "corpus/dedup/signatures"
-# `ordinal`: number of the partition times 2**32, plus the row. `digest`: null for a document that the recipe dropped;
-# it takes no part. `buckets`: two documents that share one are worth comparing.
-SIGNATURE = pa.schema([("ordinal", pa.int64()), ("digest", pa.string()), ("buckets", pa.list_(pa.uint64()))])
-_VERSION = 1
-
-
-def run(config: DataConfig, dataset: PathLike) -> None:
-    """Writes DATASET/corpus/dedup/signatures for all documents that the recipe kept.
-
-    Raises:
-      DataError: ingest or clean hasn't been run, or not with this config.
-    """
-    dataset = as_path(dataset)
-    inputs = [dataset / INGESTED, dataset / recipe.CLEANED]
-    names = engine.require(inputs[0], "ingest")
-    engine.require(inputs[1], "clean", recipe.stage_digest(config, dataset))
-    stage = engine.Stage("signatures", (dataset / SIGNATURES,), stage_digest(config, dataset), config.runner)
-    jobs = {name: (number, *(str(folder / name) for folder in inputs)) for number, name in enumerate(names)}
-    size_bytes = sum((inputs[0] / name).stat().length for name in names)
-    engine.make_partitions(stage, partial(_sign_partition, config.dedup), jobs, size_bytes)
-
-
-def _sign_partition(config: DedupConfig, job: tuple[int, str, str]) -> tuple[pa.Table]:
-    number, documents, cleaned = job
-    return (sign(config, number, engine.read_partition(documents), engine.read_partition(cleaned)),)
-
-
-def stage_digest(config: DataConfig, dataset: PathLike) -> str:
-    """What signatures depend on: the parameters, the documents, and the recipe's edits and removals."""
-    parameters = [_VERSION, config.dedup.threshold, config.dedup.num_perm, config.dedup.ngram, config.dedup.seed]
-    return engine.digest("signatures", parameters, [as_path(dataset) / INGESTED, as_path(dataset) / recipe.CLEANED])
-
-
-def sign(config: DedupConfig, partition: int, documents: pa.Table, cleaned: pa.Table) -> pa.Table:
-    """The signatures of the documents of a partition, given what the recipe said of them."""
-    words = [None if text is None else normal_words(text) for text in kept_texts(documents, cleaned)]
-    long_enough = [i for i, unit in enumerate(words) if unit is not None and len(unit) >= config.ngram]
-    signatures = minhash([" ".join(words[i] or ()) for i in long_enough], config)
-    buckets: list[list[int]] = [[] for _ in words]  # a text shorter than a shingle has none: only its digest counts
-    keys = bucket_keys(signatures, choose_bands(config.threshold, config.num_perm))
-    for i, row in zip(long_enough, keys.tolist(), strict=True):
-        buckets[i] = row
-    digests = [None if unit is None else digest_words(unit) for unit in words]
-    ordinals = [ordinal(partition, row) for row in range(len(words))]
-    return pa.table([ordinals, digests, buckets], schema=SIGNATURE)
-
-
-def ordinal(partition: int, row: int) -> int:
-    """One number for a document's place in the corpus."""
-    return partition << 32 | row
-
-
-def place(ordinal: int) -> tuple[int, int]:
-    """Partition and row of an ordinal."""
-    return ordinal >> 32, ordinal & 0xFFFFFFFF
-
-
-def kept_texts(documents: pa.Table, cleaned: pa.Table) -> list[str | None]:
-    """The text of each document as the recipe leaves it; None where it drops the document."""
-    columns = documents["text"].to_pylist(), cleaned["text"].to_pylist(), cleaned["reason"].to_pylist()
-    return [
-        None if reason is not None else text if edited is None else edited
-        for text, edited, reason in zip(*columns, strict=True)
+PARAMETERS = "parameters.json"  # beside the partitions: whether a later data set can use them
+# A row for each document that takes part. `signature`: num_perm times 32 bits, one after the other; null for a text
+# shorter than a shingle, of which only the digest counts. `unspaced`: how many of its characters are of scripts
+# without spaces.
+SIGNATURE = pa.schema(
+    [
+        ("ordinal", pa.int64()),
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("domain", pa.string()),
+        ("characters", pa.int64()),
+        ("unspaced", pa.int64()),
+        ("digest", pa.binary(16)),
+        ("signature", pa.binary()),
     ]
+)
+_VERSION = 2
+_CHUNK_WORDS = 500_000  # longer texts are hashed in pieces that overlap, which bounds what the kernel needs
 
 
-def normal_words(text: str) -> tuple[str, ...]:
-    """The words that count: compatibility forms made equal (NFKC), without case; white space doesn't matter."""
-    return split_words(unicodedata.normalize("NFKC", text).lower())
+def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
+    """Writes DATASET/corpus/dedup/signatures."""
+    folder = as_path(dataset) / SIGNATURES
+    parameters = _parameters(config.dedup)
+    digest = engine.digest("signatures", [parameters, list(config.dedup.against)], found.folders)
+    stage = engine.Stage("signatures", (folder,), digest, config.runner)
+    engine.make_partitions(stage, partial(_sign_origin, config.dedup), found.jobs(), found.size_bytes)
+    write_json(folder / PARAMETERS, parameters)
 
 
-def digest_words(words: Sequence[str]) -> str:
-    """The digest of a normalised text: equal for exact duplicates."""
-    return hashlib.blake2b(" ".join(words).encode(), digest_size=16).hexdigest()
+def _parameters(config: DedupConfig) -> dict[str, int]:
+    return {"version": _VERSION, "num_perm": config.num_perm, "ngram": config.ngram, "seed": config.seed}
 
 
-def shingles(words: Sequence[str], ngram: int) -> np.ndarray:
-    """The set of a text's shingles, as sorted 64-bit hashes that compare within this process only."""
-    runs = zip(*(words[i:] for i in range(ngram)), strict=False)
-    return np.unique(np.fromiter(map(hash, runs), np.int64))
+def _sign_origin(config: DedupConfig, origin: Origin) -> tuple[pa.Table]:
+    if origin.earlier and (kept := _signed_before(config, origin)) is not None:
+        return (kept,)
+    parts = [SIGNATURE.empty_table()]
+    for rows, documents, texts in origins.texts(origin):
+        part = sign(config, documents, texts)
+        taking = np.array([text is not None for text in texts])
+        parts.append(part.set_column(0, "ordinal", pa.array(origins.ordinals(origin, rows[taking]))))
+    return (pa.concat_tables(parts),)
 
 
-def jaccard(a: np.ndarray, b: np.ndarray) -> float:
-    """The similarity of two sets: the size of what they share by the size of both together; 0 of nothing."""
-    shared = len(np.intersect1d(a, b, assume_unique=True))
-    return shared / (len(a) + len(b) - shared) if shared else 0.0
+def sign(config: DedupConfig, documents: pa.Table, texts: list[str | None]) -> pa.Table:
+    """The signatures of those `documents` whose text (as edited) is not None; ordinals count the rows."""
+    rows = [row for row, text in enumerate(texts) if text is not None]
+    folded = [folding.fold(text) for text in texts if text is not None]
+    long_enough = np.array([folding.count_words(text) >= config.ngram for text in folded], bool)
+    signatures = minhash([folded[i] for i in np.flatnonzero(long_enough)], config)
+    taking = documents.select(["id", "source", "domain"]).take(pa.array(rows, pa.int64()))
+    columns = {
+        "ordinal": pa.array(rows, pa.int64()),
+        **{name: taking[name] for name in taking.column_names},
+        "characters": pa.array([len(text) for text in texts if text is not None], pa.int64()),
+        "unspaced": pa.array(map(folding.count_unspaced, folded), pa.int64()),
+        "digest": pa.array(map(folding.digest, folded), pa.binary(16)),
+        "signature": packed(signatures, long_enough),
+    }
+    return pa.table(columns, schema=SIGNATURE)
 
 
 def minhash(texts: list[str], config: DedupConfig) -> np.ndarray:
-    """Signatures of texts whose words are joined by single spaces: [texts, num_perm], 32 bits each."""
+    """Signatures of folded texts of at least a shingle each: uint32 [texts, num_perm]."""
     if not texts:
         return np.empty((0, config.num_perm), np.uint32)
-    series = engine.daft_module().Series.from_arrow(pa.array(texts, pa.large_string()))
+    long = {i: pieces for i, text in enumerate(texts) if len(pieces := _pieces(text, config.ngram)) > 1}
+    series = engine.daft_module().Series.from_arrow(
+        pa.array(["" if i in long else text for i, text in enumerate(texts)], pa.large_string())
+    )
     hashed = series.minhash(config.num_perm, config.ngram, config.seed, "xxhash3_64").to_arrow()
-    return hashed.flatten().to_numpy().astype(np.uint32).reshape(len(texts), config.num_perm)
+    signatures = hashed.flatten().to_numpy().astype(np.uint32).reshape(len(texts), config.num_perm)
+    for i, pieces in long.items():
+        # The least hash of a union is the least of the parts': cut this way, nothing changes.
+        signatures[i] = np.min([minhash([piece], config)[0] for piece in pieces], axis=0)
+    return signatures
 
 
-def bucket_keys(signatures: np.ndarray, bands: Bands) -> np.ndarray:
-    """For each signature one 64-bit key a band: [texts, bands]; keys of different bands don't meet."""
-    used = signatures[:, : bands.count * bands.rows].astype(np.uint64).reshape(len(signatures), bands.count, bands.rows)
-    keys = np.broadcast_to(np.arange(1, bands.count + 1, dtype=np.uint64), used.shape[:2])
-    for row in range(bands.rows):
-        keys = (keys ^ used[:, :, row]) * np.uint64(0x9E3779B97F4A7C15)
-        keys = keys ^ (keys >> np.uint64(32))
-    return keys
+def _pieces(text: str, ngram: int) -> list[str]:
+    if len(text) < 2 * _CHUNK_WORDS:  # a word takes two characters at least, its space counted
+        return [text]
+    words = text.split(" ")
+    ends = range(0, max(1, len(words) - ngram + 1), _CHUNK_WORDS)
+    return [" ".join(words[start : start + _CHUNK_WORDS + ngram - 1]) for start in ends]
+
+
+def packed(signatures: np.ndarray, present: np.ndarray) -> pa.Array:
+    """Signatures as an Arrow column: a row for each of `present`, null where it is False."""
+    width = signatures.shape[1] * 4
+    offsets = np.zeros(len(present) + 1, np.int64)
+    np.cumsum(present * width, out=offsets[1:])
+    if offsets[-1] >= 2**31:
+        raise DataError("signatures of one partition take more than 2 GiB: raise config.partitions, run ingest again")
+    mask = pa.array(present).buffers()[1]
+    data = pa.py_buffer(np.ascontiguousarray(signatures))
+    return pa.Array.from_buffers(pa.binary(), len(present), [mask, pa.py_buffer(offsets.astype(np.int32)), data])
+
+
+def unpacked(column: pa.ChunkedArray, num_perm: int) -> tuple[np.ndarray, np.ndarray]:
+    """The signatures that a column holds (uint32 [present, num_perm]), and which of its rows have one."""
+    present = ~np.asarray(column.is_null().combine_chunks())
+    parts = [_values(chunk.drop_null()) for chunk in column.chunks]
+    flat = np.concatenate([np.empty(0, np.uint32), *parts])
+    return flat.reshape(-1, num_perm), present
+
+
+def _values(chunk: pa.Array) -> np.ndarray:
+    if not len(chunk):
+        return np.empty(0, np.uint32)
+    _, offsets, data = chunk.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]].view(np.uint32)
+
+
+def _signed_before(config: DedupConfig, origin: Origin) -> pa.Table | None:
+    """The signatures that an earlier data set made of what it kept; None: with other parameters, or none."""
+    folder, name = as_path(origin.folder), as_path(origin.documents).name
+    signed, judged = folder / SIGNATURES, folder / ATTRIBUTES / "dedup"
+    if not (signed / PARAMETERS).exists() or read_json(signed / PARAMETERS, "parameters") != _parameters(config):
+        return None
+    if not (engine.is_complete(signed) and (judged / name).exists() and (signed / name).exists()):
+        return None
+    if name not in engine.require(folder / INGESTED, "ingest"):
+        return None
+    kept = engine.read_partition(judged / name, ["reason"])["reason"].is_null().to_numpy()
+    table = engine.read_partition(signed / name)
+    rows = origins.place(table["ordinal"].to_numpy())[1]
+    table = table.filter(pa.array(kept[rows]))
+    # decide leaves what stays in order, so that the rows of DOCUMENTS are these.
+    if table["id"] != engine.read_partition(origin.documents, ["id"])["id"]:
+        return None
+    here = pa.array(origins.ordinals(origin, np.arange(table.num_rows)))
+    return table.set_column(0, "ordinal", here)

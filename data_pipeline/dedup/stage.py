@@ -1,83 +1,44 @@
-"""Deduplication from signatures to the decision what to drop."""
+"""Deduplication from signatures to the decision what to drop, in stages over exchanges.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+1. signatures   origin by origin: a digest and a MinHash signature of each document
+2. buckets      bands of signatures, exchanged: documents that share one are linked
+3. components   rounds of exchanges, until each document knows its component
+4. members      signatures and ranks, exchanged by component
+5. shingles     of pairs whose similarity is in doubt, fetched from the origins
+6. verdicts     the best stay; what goes has evidence; sent back to the origins
 
-import pyarrow as pa
+Each stage goes on where it was killed. A new threshold starts at 5, or at 2 where it needs other bands.
+"""
 
-from data_pipeline import decide, engine
+from data_pipeline import decide
 from data_pipeline.config import DataConfig
-from data_pipeline.dedup import bands, clusters, keep, signatures
-from data_pipeline.document import ATTRIBUTES, INGESTED
-from maxlm.paths import PathLike, as_path
-
-DEDUPED = f"{ATTRIBUTES}/dedup"
-# Same rows as the documents. `kept` is the id of the document that this one repeats; all null where it stays.
-DEDUP_ATTRIBUTES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("operator", pa.string()),
-        ("reason", pa.string()),
-        ("kept", pa.string()),
-        ("similarity", pa.float64()),
-    ]
-)
-_VERSION = 1
+from data_pipeline.dedup import components, decontaminate, exact, members, origins, segments, signatures, verdicts
+from data_pipeline.dedup.origins import Origins
+from maxlm.paths import PathLike
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
     """Finds exact and near-duplicates, then writes what stays to DATASET/documents and what goes to DATASET/removed.
 
     Raises:
-      DataError: ingest or clean hasn't been run with this config, or nothing is left.
+      DataError: a stage before hasn't been run with this config, or nothing is left.
     """
-    signatures.run(config, dataset)
-    dataset = as_path(dataset)
-    names = engine.require(dataset / INGESTED, "ingest")
-    digest = engine.digest("dedup", [_VERSION, asdict(config.dedup)], [dataset / signatures.SIGNATURES])
-    stage = engine.Stage("dedup", (dataset / DEDUPED,), digest)
-    if not engine.is_complete(dataset / DEDUPED, digest):
-        removals, ids = find_duplicates(config, dataset, names)
-        jobs = {name: _attributes(dataset, name, number, removals, ids) for number, name in enumerate(names)}
-        engine.make_partitions(stage, _as_made, jobs, size_bytes=0)
+    found = prepare(config, dataset)
+    exact.run(config, dataset, found)
+    verdicts.run(config, dataset, found)
     decide.run(config, dataset)
 
 
-def find_duplicates(
-    config: DataConfig, dataset: PathLike, names: Sequence[str]
-) -> tuple[dict[int, keep.Removal], dict[int, str]]:
-    """The documents to remove, by ordinal, and the ids of all that were compared."""
-    folder = as_path(dataset) / signatures.SIGNATURES
-    equal = bands.documents_sharing("digest", folder, config.runner)
-    near = bands.documents_sharing("buckets", folder, config.runner)
-    ordinals = {ordinal for group in equal + near for ordinal in group}
-    candidates = clusters.load(dataset, names, ordinals, config.dedup.ngram)
+def prepare(config: DataConfig, dataset: PathLike) -> Origins:
+    """All that no threshold changes: the members of each component, ranked.
 
-    def similarity(a: int, b: int) -> float:
-        return signatures.jaccard(candidates[a].shingles, candidates[b].shingles)
-
-    threshold = config.dedup.threshold
-    exact = keep.drop_exact(equal, candidates)
-    left = [[ordinal for ordinal in group if ordinal not in exact] for group in near]
-    joined = clusters.join(left, lambda a, b: similarity(a, b) >= threshold)
-    removals = keep.follow(exact, keep.drop_near(joined, candidates, similarity, threshold))
-    return removals, {ordinal: candidate.id for ordinal, candidate in candidates.items()}
-
-
-def _attributes(
-    dataset: PathLike, name: str, partition: int, removals: Mapping[int, keep.Removal], ids: Mapping[int, str]
-) -> pa.Table:
-    """The attributes of one partition."""
-    rows = []
-    documents = engine.read_partition(as_path(dataset) / INGESTED / name, ["id"])
-    for row, document_id in enumerate(documents["id"].to_pylist()):
-        attributes = {"id": document_id}
-        if removal := removals.get(signatures.ordinal(partition, row)):
-            attributes |= {"operator": "dedup", "reason": removal.reason}
-            attributes |= {"kept": ids[removal.kept], "similarity": removal.similarity}
-        rows.append(attributes)
-    return pa.Table.from_pylist(rows, schema=DEDUP_ATTRIBUTES)
-
-
-def _as_made(table: pa.Table) -> tuple[pa.Table]:
-    return (table,)
+    Raises:
+      DataError: a stage before hasn't been run with this config.
+    """
+    segments.run(config, dataset)  # each where the config asks for it
+    decontaminate.run(config, dataset)
+    found = origins.find(config, dataset)
+    signatures.run(config, dataset, found)
+    components.run(config, dataset, found)
+    members.run(config, dataset, found)
+    return found

@@ -1,10 +1,8 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from data_pipeline import engine
-from data_pipeline.dedup.bands import Bands, choose_bands, documents_sharing
-from data_pipeline.dedup.signatures import SIGNATURE
+from data_pipeline.config import DedupConfig
+from data_pipeline.dedup.bands import Bands, bands_of, bucket_keys, choose_bands
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.95])
@@ -22,10 +20,20 @@ def test_probability_is_that_of_the_bands():
     assert equal.all(axis=2).any(axis=1).mean() == pytest.approx(bands.probability(0.5), abs=0.02)
 
 
-def test_documents_sharing_a_value_are_grouped_whatever_their_order(tmp_path):
-    rows = [(1, "a", [1, 2]), (5, "b", [2, 3]), (3, "a", [3]), (4, None, []), (2, None, [9])]
-    tables = [pa.table(list(zip(*part, strict=True)), schema=SIGNATURE) for part in (rows[:2], rows[2:])]
-    for name, table in zip(engine.partition_names(2), tables, strict=True):
-        engine.write_partition(tmp_path / name, table)
-    assert documents_sharing("digest", tmp_path, "native") == [[1, 3]]
-    assert documents_sharing("buckets", tmp_path, "native") == [[1, 5], [3, 5]]
+def test_keys_of_different_bands_do_not_meet():
+    same = np.full((1, 6), 7, np.uint32)
+    assert len(set(bucket_keys(same, Bands(3, 2))[0].tolist())) == 3
+
+
+def test_a_band_agrees_only_if_all_its_rows_do():
+    pair = np.array([[1, 2, 3, 4], [1, 2, 3, 5]], np.uint32)
+    keys = bucket_keys(pair, Bands(2, 2))
+    assert (keys[0] == keys[1]).tolist() == [True, False]
+
+
+def test_bands_serve_the_lowest_threshold_that_is_named():
+    lowest = choose_bands(0.6, 128)
+    assert bands_of(DedupConfig(threshold=0.6)) == lowest
+    assert bands_of(DedupConfig(threshold=0.8, thresholds={"zh": 0.9, "en": 0.6})) == lowest
+    assert bands_of(DedupConfig(threshold=0.8, lowest=0.6)) == lowest
+    assert bands_of(DedupConfig(threshold=0.8, lowest=0.9)) == choose_bands(0.8, 128) != lowest

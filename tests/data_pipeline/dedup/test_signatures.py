@@ -1,6 +1,7 @@
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from datasketch import MinHash
 from hypothesis import given
@@ -8,8 +9,6 @@ from hypothesis import strategies as st
 
 from data_pipeline.config import DedupConfig
 from data_pipeline.dedup import signatures
-from data_pipeline.dedup.bands import Bands
-from data_pipeline.recipe import clean
 from tests.data_pipeline.tables import documents
 
 CONFIG = DedupConfig(num_perm=256, ngram=3)
@@ -42,49 +41,50 @@ def test_signatures_estimate_jaccard_as_well_as_datasketch_does(share):
     assert reference[0].jaccard(reference[1]) == pytest.approx(true, abs=tolerance)
 
 
-words_lists = st.lists(st.sampled_from(["a", "b", "cc", "中"]), max_size=12)
-
-
-@given(words_lists, words_lists)
-def test_jaccard_is_that_of_the_sets(x, y):
-    a, b = sets_of(x, 3), sets_of(y, 3)
-    expected = len(a & b) / len(a | b) if a | b else 0
-    assert signatures.jaccard(signatures.shingles(x, 3), signatures.shingles(y, 3)) == pytest.approx(expected)
-
-
-def test_case_width_and_white_space_do_not_count():
-    assert signatures.normal_words("Ｈello　 WORLD\n中文") == ("hello", "world", "中", "文")
-
-
 def sign(*texts, config=CONFIG):
-    table = documents(*texts)
-    return signatures.sign(config, 2, table, clean([], table)).to_pylist()
+    table = signatures.sign(config, documents(*[text or "dropped" for text in texts]), list(texts))
+    values, present = signatures.unpacked(table["signature"], config.num_perm)
+    return table, values, present
 
 
-def test_texts_shorter_than_a_shingle_have_a_digest_and_no_bucket():
-    short, other, long = sign("two words", "other words", "just three words")
-    assert short["buckets"] == other["buckets"] == []
-    assert short["digest"] != other["digest"]
-    assert len(long["buckets"]) > 1
-    assert signatures.place(long["ordinal"]) == (2, 2)
+def test_texts_shorter_than_a_shingle_have_a_digest_and_no_signature():
+    table, values, present = sign("two words", "other words", "just three words")
+    assert present.tolist() == [False, False, True]
+    assert values.shape == (1, CONFIG.num_perm)
+    assert len(set(table["digest"].to_pylist())) == 3
+
+
+def test_documents_that_were_dropped_take_no_part():
+    table, _, present = sign("this one stays", None, "and this one too")
+    assert table["ordinal"].to_pylist() == [0, 2]
+    assert table["characters"].to_pylist() == [14, 16]
+    assert present.tolist() == [True, True]
 
 
 def test_chinese_is_cut_by_the_character():
     text = "春江潮水连海平，海上明月共潮生。滟滟随波千万里，何处春江无月明！"
-    row, same, other = sign(text, text.replace("，", "， "), "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。")
-    assert row["buckets"] == same["buckets"]
-    assert not set(row["buckets"]) & set(other["buckets"])
+    _, values, present = sign(text, text.replace("，", "， "), "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。")
+    assert present.all()
+    assert (values[0] == values[1]).all()
+    assert (values[0] == values[2]).mean() < 0.1
 
 
-def test_keys_of_different_bands_do_not_meet():
-    same = np.full((1, 6), 7, np.uint32)
-    assert len(set(signatures.bucket_keys(same, Bands(3, 2))[0].tolist())) == 3
+def test_long_texts_are_hashed_in_pieces_to_the_same_signature(monkeypatch):
+    texts = [" ".join(f"word{i * k % 997}" for i in range(400)) for k in (1, 2)] + ["a short text"]
+    whole = signatures.minhash(texts, CONFIG)
+    monkeypatch.setattr(signatures, "_CHUNK_WORDS", 37)
+    np.testing.assert_array_equal(signatures.minhash(texts, CONFIG), whole)
 
 
-def test_a_band_agrees_only_if_all_its_rows_do():
-    pair = np.array([[1, 2, 3, 4], [1, 2, 3, 5]], np.uint32)
-    keys = signatures.bucket_keys(pair, Bands(2, 2))
-    assert (keys[0] == keys[1]).tolist() == [True, False]
+@given(st.lists(st.booleans(), max_size=20), st.integers(1, 5))
+def test_signatures_come_back_as_they_were_packed(present, chunks):
+    present = np.array(present, bool)
+    values = np.random.default_rng(0).integers(0, 2**32, (present.sum(), 16), dtype=np.uint32)
+    column = signatures.packed(values, present)
+    pieces = [column[i : i + chunks] for i in range(0, len(column), chunks)]
+    unpacked, found = signatures.unpacked(pa.chunked_array(pieces, pa.binary()), 16)
+    np.testing.assert_array_equal(unpacked, values)
+    np.testing.assert_array_equal(found, present)
 
 
 def test_seed_changes_the_signature():

@@ -56,7 +56,7 @@ def test_planted_duplicates_go_and_all_else_stays(dataset):
     assert kept == set(CORPUS) - removed.keys()
 
 
-def test_evidence_names_a_document_that_stays_and_the_true_similarity(dataset):
+def test_evidence_names_a_document_that_stays_and_their_similarity(dataset):
     kept = {row["id"] for row in rows_of(dataset / DOCUMENTS)}
     rows = [row for row in rows_of(dataset / ATTRIBUTES / "dedup") if row["reason"]]
     assert len(rows) == 4
@@ -64,7 +64,8 @@ def test_evidence_names_a_document_that_stays_and_the_true_similarity(dataset):
     scores = {row["id"]: row["similarity"] for row in rows}
     words = ENGLISH.split()
     shingles = {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
-    assert scores[document_id("in", ENGLISH)] == pytest.approx(len(shingles) / (len(shingles) + 3))
+    true = len(shingles) / (len(shingles) + 3)  # far from the threshold, so estimated by 128 values
+    assert scores[document_id("in", ENGLISH)] == pytest.approx(true, abs=4 * (true * (1 - true) / 128) ** 0.5)
     evidence = {row["text"]: row["evidence"] for row in rows_of(dataset / REMOVED_DOCUMENTS)}
     assert (
         evidence[CHINESE]

@@ -1,0 +1,157 @@
+"""Connected components of links by alternating large and small stars, each a round of exchanges.
+
+Kiveris et al. 2014, "Connected Components in MapReduce and Beyond" (SoCC): a large star joins a node's larger
+neighbours to the least of all, a small star its smaller ones and itself; components never change, and after few
+rounds each is a star about its least node. A round reads and writes the links once; no process sees all of them.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from data_pipeline import engine, exchange
+from data_pipeline.config import DataConfig
+from data_pipeline.dedup import buckets, origins
+from data_pipeline.dedup.links import both_ways
+from data_pipeline.dedup.origins import Origins
+from data_pipeline.engine import Scattered
+from maxlm.errors import DataError
+from maxlm.paths import PathLike, as_path
+
+COMPONENTS = "corpus/dedup/components"  # rows of ordinal, component (its least ordinal); sent to the ordinal's origin
+ROUNDS = "corpus/dedup/rounds"
+_MAX_ROUNDS = 40  # a path of n documents takes about log2 n
+_VERSION = 1
+_LINK_BYTES = 64  # a round's work beside that of the texts
+
+
+def stage_digest(config: DataConfig, dataset: PathLike) -> str:
+    """What components depend on: the links."""
+    return engine.digest("components", [_VERSION, buckets.stage_digest(config, dataset)])
+
+
+def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
+    """Writes DATASET/corpus/dedup/components for all documents that share a bucket with another.
+
+    Raises:
+      DataError: the components are not found within the rounds allowed.
+    """
+    dataset = as_path(dataset)
+    digest, size_bytes = stage_digest(config, dataset), found.size_bytes // _LINK_BYTES
+    if not engine.is_complete(dataset / COMPONENTS, digest):
+        buckets.run(config, dataset, found)
+        sources = [dataset / name for name in buckets.LINKS]
+        links = to_stars(sources, dataset / ROUNDS, found.names, digest, config.runner, size_bytes)
+        stage = engine.Stage("components", (dataset / COMPONENTS,), digest, config.runner)
+        work = partial(_label, links, found.names)
+        numbers = {name: number for number, name in enumerate(found.names)}
+        engine.make_partitions(stage, work, numbers, size_bytes)
+    for name in (ROUNDS, buckets.BUCKETS, *buckets.LINKS):
+        if (dataset / name).exists():
+            (dataset / name).rmtree()
+
+
+def to_stars(
+    sources: Sequence[PathLike],
+    rounds: PathLike,
+    names: list[str],
+    digest: str,
+    runner: str = "native",
+    size_bytes: int = 0,
+    most: int = _MAX_ROUNDS,
+) -> str:
+    """Turns links into stars, one about the least node of each component.
+
+    Args:
+      sources: folders of links, both ways, exchanged by node among partitions of these `names`.
+      rounds: where the rounds are kept.
+      digest: of what the links were made from.
+      most: how many rounds it may take.
+
+    Returns:
+      The folder of links (node, neighbour) from each node to its star's centre, exchanged by node.
+
+    Raises:
+      DataError: it takes more rounds.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    paths = [str(source) for source in sources]
+    for count in range(most):
+        large, left, small = (as_path(rounds) / f"{count:02d}-{name}" for name in ("large", "left", "small"))
+        made = engine.digest("round", [digest, count])
+        stage = engine.Stage(f"components, round {count + 1}", (large, left), made, runner)
+        engine.make_partitions(stage, partial(_large_star, paths, names), numbers, size_bytes)
+        if not sum(engine.read_partition(left / name)["left"][0].as_py() for name in names):
+            return str(large)
+        stage = engine.Stage(stage.name, (small,), made, runner)
+        engine.make_partitions(stage, partial(_small_star, str(large), names), numbers, size_bytes)
+        paths = [str(small)]
+    raise DataError(
+        f"{rounds}: the components of near-duplicates were not found in {most} rounds; buckets link documents into "
+        "long chains: a higher config.dedup.threshold or config.dedup.lowest makes fewer links"
+    )
+
+
+def _large_star(sources: list[str], names: list[str], number: int) -> tuple[Scattered, pa.Table]:
+    tables = [exchange.gather(source, names, number) for source in sources]
+    links, counts = large_star(*_columns(pa.concat_tables(tables)))
+    made = pa.table({"node": links[:, 0], "neighbour": links[:, 1]})
+    return exchange.scatter(made, "node", len(names)), pa.table({"left": [counts]})
+
+
+def large_star(nodes: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, int]:
+    """The links (larger, smaller) of a round's first half, from all neighbours of these nodes.
+
+    Also the number of nodes that stand between others: none is left when every component is a star about its least.
+    """
+    nodes, neighbours = _sorted_pairs(nodes, neighbours)
+    begins, group = _groups(nodes)
+    least = neighbours[begins]
+    between = int(((least < nodes[begins]) & (np.diff(begins, append=len(nodes)) > 1)).sum())
+    centre = np.minimum(least, nodes[begins])[group]
+    larger = neighbours > nodes
+    return np.stack([neighbours[larger], centre[larger]], axis=1), between
+
+
+def _small_star(source: str, names: list[str], number: int) -> tuple[Scattered]:
+    links = small_star(*_columns(exchange.gather(source, names, number)))
+    return (both_ways(links, len(names)),)
+
+
+def small_star(nodes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """The links (larger, smaller) of a round's second half, from all smaller neighbours of these nodes."""
+    nodes, neighbours = _sorted_pairs(nodes, neighbours)
+    begins, group = _groups(nodes)
+    least = neighbours[begins]
+    moved = np.stack([neighbours, least[group]], axis=1)
+    return np.concatenate([np.stack([nodes[begins], least], axis=1), moved[moved[:, 0] != moved[:, 1]]])
+
+
+def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    return table["node"].to_numpy(), table["neighbour"].to_numpy()
+
+
+def _sorted_pairs(nodes: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs in order, each once."""
+    order = np.lexsort((neighbours, nodes))
+    nodes, neighbours = nodes[order], neighbours[order]
+    new = np.ones(len(nodes), bool)
+    new[1:] = (nodes[1:] != nodes[:-1]) | (neighbours[1:] != neighbours[:-1])
+    return nodes[new], neighbours[new]
+
+
+def _groups(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each node's pairs begin, and the number of its group for each pair."""
+    new = np.ones(len(nodes), bool)
+    new[1:] = nodes[1:] != nodes[:-1]
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
+def _label(source: str, names: list[str], number: int) -> tuple[Scattered]:
+    nodes, centres = _columns(exchange.gather(source, names, number))
+    ordinals = np.concatenate([nodes, centres])
+    ordinals, first = np.unique(ordinals, return_index=True)
+    labels = pa.table({"ordinal": ordinals, "component": np.concatenate([centres, centres])[first]})
+    return (exchange.send(labels, origins.place(ordinals)[0], len(names)),)
