@@ -19,7 +19,7 @@ from data_pipeline.score.classifier import Classifier, mesh_of, ways
 from data_pipeline.score.encoder_settings import REPORT_FILE, EncoderSettings
 from data_pipeline.score.labelled import Labelled
 from maxlm.errors import ConfigError, DataError
-from maxlm.interop.encoder import LoadedEncoder, load_encoder, save_encoder
+from maxlm.interop.encoder import CONFIG_FILE, LoadedEncoder, load_encoder, save_encoder
 from maxlm.models.encoder import EncoderFunction
 from maxlm.models.encoder_config import Dtype, EncoderConfig
 from maxlm.parallel.mesh import batch_sharding, replicated
@@ -77,6 +77,8 @@ def fit(
         "measures": after,
         "settings": asdict(settings),
     }
+    # An older model's config goes first and the new one's comes last: whoever dies in between leaves no mixture.
+    (out / CONFIG_FILE).unlink(missing_ok=True)
     tokenizer.save(out)
     write_json(out / REPORT_FILE, report)
     save_encoder(out, encoder._replace(params=best))

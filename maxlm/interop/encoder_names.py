@@ -173,10 +173,15 @@ def labels_from_hf(values: dict[str, Any], where: object) -> tuple[str, ...]:
     """The names of the head's outputs in a config.json; () where it describes no classifier.
 
     Raises:
+      ConfigError: a text may have several of the labels at once.
       DataError: id2label's keys are not 0, 1, 2, …
     """
     if not any(str(name).endswith(WITH_HEAD) for name in values.get("architectures") or ()):
         return ()
+    if values.get("problem_type") == "multi_label_classification":
+        raise ConfigError(
+            f"{where}: problem_type 'multi_label_classification' is not supported: labels exclude each other"
+        )
     named = values.get("id2label")
     if not isinstance(named, dict) or not named:
         # transformers leaves the two default labels out
@@ -192,7 +197,7 @@ def config_to_hf(config: EncoderConfig, model_type: str, labels: tuple[str, ...]
     values: dict[str, Any] = {
         "model_type": model_type,
         "architectures": [CLASS_NAMES[model_type] + (WITH_HEAD if config.num_labels else "Model")],
-        "torch_dtype": "float32",
+        "dtype": "float32",
     }
     activation = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == config.activation)
     for field, key in CONFIG_KEYS[config.family].items():

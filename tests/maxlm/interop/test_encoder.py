@@ -197,6 +197,11 @@ def test_damaged_file(tmp_path):
         ({"num_hidden_layers": "two"}, DataError, "num_hidden_layers should be of type int, found 'two'"),
         ({"num_attention_heads": 5}, ConfigError, "embed=12 is no multiple of num_heads=5"),
         ({"architectures": ["XForSequenceClassification"], "id2label": {"1": "a"}}, DataError, "id2label has no '0'"),
+        (
+            {"architectures": ["XForSequenceClassification"], "problem_type": "multi_label_classification"},
+            ConfigError,
+            "labels exclude each other",
+        ),
     ],
 )
 def test_wrong_config(tmp_path, change, error, message):
