@@ -5,8 +5,11 @@ stand in C4's code only: citation marks, policy lines and very long words.
 """
 
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
+
+import re2
 
 from data_pipeline.operators.base import Action, Draft, Finding, Operator, Verdict
 from data_pipeline.operators.words import split_words
@@ -15,6 +18,9 @@ _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _LINE_ENDS = (".", "?", "!", '"', "'")
 _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
+# White space next to other on the same line; RE2's \s knows none beyond ASCII.
+_SPACE = r"[ \t\x1f\xa0\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]"
+_SPACES = re2.compile(f" {_SPACE}|{_SPACE} ")
 # A sentence ends in . ! or ?, maybe closing quotes, and white space, and wherever Chinese says so; not in an ellipsis,
 # nor after an initial or an abbreviation.
 _MARKS = re.compile(r"""([.!?…。！？]+)["'”’»)\]」』）]*""")
@@ -43,16 +49,16 @@ class C4(Operator):
     min_sentences: int = 5  # a page of fewer is dropped; 0: none is
 
     def apply(self, name: str, draft: Draft, verdict: Verdict, action: Action) -> None:
-        kept, removed, finding = self._sift(draft.text)
+        kept, removed, finding = self._sift(draft)
         if finding is not None:
             self.object(name, finding, verdict, action)
             return
         verdict.edits.update({f"{name}.{kind}": count for kind, count in removed.items() if count})
         draft.text = "\n".join(kept).strip()
 
-    def _sift(self, text: str) -> tuple[list[str], Counter[str], Finding | None]:
+    def _sift(self, draft: Draft) -> tuple[list[str], Counter[str], Finding | None]:
         """The lines that stay, how many went by each rule, and what is against the page."""
-        lowered = text.lower()
+        text, lowered = draft.text, draft.text.lower()
         found = {
             "lorem_ipsum": self.lorem_ipsum and "lorem ipsum" in lowered,
             "javascript_lines": self.javascript and "javascript" in lowered,
@@ -61,10 +67,14 @@ class C4(Operator):
         }
         watched = frozenset(rule for rule, is_there in found.items() if is_there)  # most pages need no look at any
         citations = self.citations and "[" in text
+        lines = text.splitlines()
+        if not watched and not citations and not self.terminal_punctuation:
+            if not self.max_word_chars or max(map(len, lines), default=0) <= self.max_word_chars:
+                return self._sift_plain(draft, lines)
         kept: list[str] = []
         removed: Counter[str] = Counter()
         sentences = 0
-        for raw in text.splitlines():
+        for raw in lines:
             line = raw.strip()
             if citations and "[" in line:
                 line, count = _CITATION.subn("", line)
@@ -77,10 +87,30 @@ class C4(Operator):
                 removed[rule] += bool(line)
                 continue
             if line and sentences < self.min_sentences:
-                sentences += num_sentences(line)
+                sentences += num_sentences(line, self.min_sentences - sentences)
             kept.append(line)
-        finding = Finding("too_few_sentences", sentences) if sentences < self.min_sentences else None
-        return kept, removed, finding
+        return kept, removed, self._judge_sentences(sentences)
+
+    def _sift_plain(self, draft: Draft, lines: list[str]) -> tuple[list[str], Counter[str], Finding | None]:
+        """As `_sift`, where the one rule that lines can break is the one on short ones."""
+        lines = [line.strip() for line in lines]
+        # Where no white space follows upon other, each space ends a word.
+        enough = len(draft.text) if _SPACES.search(draft.of(str.encode)) else self.min_line_words - 1
+        kept = [line for line in lines if line.count(" ") >= enough or self._has_words(line)]
+        removed = Counter(short_lines=sum(map(bool, lines)) - sum(map(bool, kept)))
+        sentences = 0
+        for line in filter(None, kept):
+            if sentences >= self.min_sentences:
+                break
+            sentences += num_sentences(line, self.min_sentences - sentences)
+        return kept, removed, self._judge_sentences(sentences)
+
+    def _judge_sentences(self, sentences: int) -> Finding | None:
+        return Finding("too_few_sentences", sentences) if sentences < self.min_sentences else None
+
+    def _has_words(self, line: str) -> bool:
+        least = self.min_line_words
+        return len(line.split(None, least)) >= least or len(split_words(line)) >= least
 
     def _rule_against(self, line: str, raw: str, watched: frozenset[str]) -> str:
         """The first rule that `line`, `raw` without its citations, breaks; "": none. The order is datatrove's."""
@@ -89,9 +119,8 @@ class C4(Operator):
                 return "lines_with_long_words"
         if self.terminal_punctuation and (not line.endswith(_LINE_ENDS) or line.endswith("...")):
             return "lines_without_punctuation"
-        if len(raw.split(None, self.min_line_words)) < self.min_line_words:
-            if len(split_words(raw)) < self.min_line_words:
-                return "short_lines"
+        if not self._has_words(raw):
+            return "short_lines"
         if not watched:
             return ""
         lowered = line.lower()
@@ -106,13 +135,15 @@ class C4(Operator):
         return ""
 
 
-def num_sentences(line: str) -> int:
-    """The sentences of a line, the last of which need not end; at least 1."""
+def num_sentences(line: str, most: int = sys.maxsize) -> int:
+    """The sentences of a line, the last of which need not end; at least 1. Counts no further than `most`."""
     last = len(line)
     while last and not line[last - 1].isalnum():
         last -= 1
     ends = 1
     for match in _MARKS.finditer(line, 0, last):
+        if ends >= most:
+            break
         start, end = match.span()
         if not _CHINESE_MARKS.isdisjoint(match[0]):
             ends += 1

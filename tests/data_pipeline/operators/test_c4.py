@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_pipeline.operators.base import Draft, Finding, judge
 from data_pipeline.operators.c4 import C4, num_sentences
@@ -36,6 +38,19 @@ def test_lines_that_stay(line):
     verdict = run(f"{PAGE}\n{line}", terminal_punctuation=not line.endswith("”"))
     assert verdict.text == f"{PAGE}\n{line.strip()}"
     assert not verdict.edits
+
+
+page_lines = st.lists(st.text(st.sampled_from("a. \t\xa0床\u3000"), max_size=8), max_size=8)
+
+
+@given(page_lines)
+def test_a_page_without_a_hint_of_other_rules_is_sifted_alike(lines):
+    quick = run("\n".join(lines), terminal_punctuation=False, min_sentences=2)
+    slow = run("\n".join([*lines, "javascript is here"]), terminal_punctuation=False, min_sentences=2)
+    assert (quick.text if quick.finding is None else None) == (slow.text if slow.finding is None else None)
+    if quick.finding is None:
+        assert slow.edits - quick.edits == {"c4.javascript_lines": 1}
+    assert quick.finding == slow.finding
 
 
 def test_citations_go_and_count():
