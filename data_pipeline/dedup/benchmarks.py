@@ -135,7 +135,7 @@ def build(config: DecontaminateConfig, found: Sequence[BenchmarkFile]) -> tuple[
     files_of_items, rows, texts, parts, templates = [], [], [], [], []
     for file in found:
         items = list(read_items(file.path, config.fields))
-        run, item, length = _runs(config, items)
+        run, item, length = find_runs(config, items)
         counted = _few_items(config, run, item)
         if not counted.all():
             templates.append(_template(file, items, run[~counted], item[~counted], length[~counted]))
@@ -147,17 +147,21 @@ def build(config: DecontaminateConfig, found: Sequence[BenchmarkFile]) -> tuple[
         keys = f" under {', '.join(config.fields)}" if config.fields else ""
         raise DataError(f"config.decontaminate.benchmarks: no file holds text{keys} that is long enough to look for")
     run, item, length = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    order = np.lexsort((item, run))
-    runs = pa.table([run[order], item[order].astype(np.int32), length[order].astype(np.int32)], schema=RUN)
     counts = np.bincount(item, minlength=len(rows))
     return (
         pa.Table.from_pylist(templates, schema=TEMPLATE),
         pa.table([files_of_items, rows, counts, texts], schema=ITEM),
-        runs,
+        run_table(run, item, length),
     )
 
 
-def _runs(config: DecontaminateConfig, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def run_table(run: np.ndarray, item: np.ndarray, length: np.ndarray) -> pa.Table:
+    """The runs in the order of an index."""
+    order = np.lexsort((item, run))
+    return pa.table([run[order], item[order].astype(np.int32), length[order].astype(np.int32)], schema=RUN)
+
+
+def find_runs(config: DecontaminateConfig, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different runs of each item, sorted: run, item, length in words."""
     found = [(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
     for numbers in _batches(items):
