@@ -146,5 +146,5 @@ def test_the_english_web_recipe_keeps_sentences_and_drops_lists():
     code = page(8) + "\n\nfunction f() { return the_value of that }."
     kept, no_menu, no_code = recipe.clean(steps, documents(page(8), menu, code)).to_pylist()
     assert kept["reason"] is None
-    assert (no_menu["operator"], no_menu["reason"]) == ("repetition", "top_2_gram")
+    assert (no_menu["operator"], no_menu["reason"]) == ("alphabetic_words", "too_few_alphabetic_words")
     assert (no_code["operator"], no_code["reason"]) == ("c4", "curly_bracket")
