@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_pipeline.score import labelled, measures
-from data_pipeline.score.encoder_settings import REPORT_FILE, EncoderSettings, MeshSizes
+from data_pipeline.score.encoder_settings import SCORE_FILE, EncoderSettings, MeshSizes
 from maxlm.errors import ConfigError, DataError
 from maxlm.paths import PathLike, as_path, read_json
 
@@ -30,7 +30,8 @@ def train(
     """Fine-tunes an encoder on labelled texts, calibrates it and writes it to the folder `out`.
 
     What stands there then is a checkpoint as any other: config.json with the labels, model.safetensors (whose head
-    has the temperature in it, or a regression's mean and spread), the tokenizer, and score.json, the report.
+    has the temperature in it, or a regression's mean and spread), the tokenizer, score.json (how to apply it) and
+    report.json.
     Deterministic by `settings.seed` on the same devices.
 
     Args:
@@ -41,7 +42,7 @@ def train(
       tell: is given a line after each epoch.
 
     Returns:
-      The report: sizes, epochs, temperature, and measures on held-out texts.
+      The report: sizes, epochs, temperature, and measures on held-out texts before and after calibration.
 
     Raises:
       ConfigError: settings that don't go together, or don't fit the devices.
@@ -94,15 +95,15 @@ class EncoderScorer:
         """
         from data_pipeline.score import classifier
 
-        report_path = as_path(path) / REPORT_FILE
-        report = read_json(report_path, "report of an encoder's training") if report_path.exists() else {}
+        applied_path = as_path(path) / SCORE_FILE
+        applied = read_json(applied_path, "how an encoder is applied") if applied_path.exists() else {}
         loaded = classifier.load(
-            path, mesh, dtype, batch_tokens, int(report.get("max_tokens", 512)), int(report.get("windows", 1))
+            path, mesh, dtype, batch_tokens, int(applied.get("max_tokens", 512)), int(applied.get("windows", 1))
         )
         labels = () if loaded.encoder.regression else loaded.encoder.labels
-        positive = str(report.get("positive", ""))
+        positive = str(applied.get("positive", ""))
         if positive and positive not in labels:
-            raise DataError(f"{report_path}: positive class {positive!r} is none of config.json's {', '.join(labels)}")
+            raise DataError(f"{applied_path}: positive class {positive!r} is none of config.json's {', '.join(labels)}")
         return cls(labels, positive, loaded)
 
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, list[str | None]]:

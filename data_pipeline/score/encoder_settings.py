@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from maxlm.errors import ConfigError
 
-REPORT_FILE = "score.json"
+SCORE_FILE, REPORT_FILE = "score.json", "report.json"  # what applying needs; what training found
 
 
 @dataclass(frozen=True)

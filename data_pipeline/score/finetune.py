@@ -16,7 +16,7 @@ from etils import epath
 
 from data_pipeline.score import buckets, measures
 from data_pipeline.score.classifier import Classifier, mesh_of, ways
-from data_pipeline.score.encoder_settings import REPORT_FILE, EncoderSettings
+from data_pipeline.score.encoder_settings import REPORT_FILE, SCORE_FILE, EncoderSettings
 from data_pipeline.score.labelled import Labelled
 from maxlm.errors import ConfigError, DataError
 from maxlm.interop.encoder import CONFIG_FILE, LoadedEncoder, load_encoder, save_encoder
@@ -68,19 +68,20 @@ def fit(
         "kind": "encoder",
         "labels": list(fitted.labels),
         "positive": settings.positive,
-        "max_tokens": classifier.max_tokens,
-        "windows": settings.windows,
-        "texts": {"trained_on": len(fitted.texts), "held_out": len(held.texts), "reported_on": len(judged.texts)},
+        "texts": len(fitted.texts),
+        "chosen_by": len(held.texts),
         "epochs": epochs,
         "temperature": heat,
         "uncalibrated": before,
-        "measures": after,
+        "held_out": {"texts": len(judged.texts), **after},
         "settings": asdict(settings),
     }
     # An older model's config goes first and the new one's comes last: whoever dies in between leaves no mixture.
     (out / CONFIG_FILE).unlink(missing_ok=True)
     tokenizer.save(out)
     write_json(out / REPORT_FILE, report)
+    applied = {"positive": settings.positive, "max_tokens": classifier.max_tokens, "windows": settings.windows}
+    write_json(out / SCORE_FILE, applied)
     save_encoder(out, encoder._replace(params=best))
     return report
 

@@ -48,12 +48,12 @@ def trained(tmp_path_factory):
 
 def test_it_learns(trained):
     folder, report, told = trained
-    assert report["measures"]["accuracy"] > 0.9  # chance is a third; a text without a topic's word is beyond it
-    assert report["measures"]["macro_f1"] > 0.9
-    assert report["texts"] == {"trained_on": 256, "held_out": 64, "reported_on": 60}
+    assert report["held_out"]["accuracy"] > 0.9  # chance is a third; a text without a topic's word is beyond it
+    assert report["held_out"]["macro_f1"] > 0.9
+    assert (report["texts"], report["chosen_by"], report["held_out"]["texts"]) == (256, 64, 60)
     assert report["epochs"][-1]["loss"] < 0.5 * report["epochs"][0]["loss"]
     assert len(told) == len(report["epochs"])
-    assert json.loads((folder / "model" / "score.json").read_text()) == json.loads(json.dumps(report))
+    assert json.loads((folder / "model" / "report.json").read_text()) == json.loads(json.dumps(report))
 
 
 def test_what_is_loaded_is_what_was_measured(trained):
@@ -64,12 +64,12 @@ def test_what_is_loaded_is_what_was_measured(trained):
     scores, labels = scorer.score([row["text"] for row in rows])
     assert (scores.dtype, scorer.labels) == (np.float64, ("farm", "money", "sport"))
     right = np.array([found == row["label"] for found, row in zip(labels, rows, strict=True)])
-    assert right.mean() == report["measures"]["accuracy"]
+    assert right.mean() == report["held_out"]["accuracy"]
     probabilities = np.stack([scores, 1 - scores], axis=1)  # confidence is all that the error looks at
     found = measures.calibration_error(probabilities, np.where(right, 0, 1))
-    assert found == pytest.approx(report["measures"]["calibration_error"], abs=1e-5)
-    assert report["uncalibrated"]["accuracy"] == report["measures"]["accuracy"]
-    assert report["uncalibrated"]["cross_entropy"] != report["measures"]["cross_entropy"]
+    assert found == pytest.approx(report["held_out"]["calibration_error"], abs=1e-5)
+    assert report["uncalibrated"]["accuracy"] == report["held_out"]["accuracy"]
+    assert report["uncalibrated"]["cross_entropy"] != report["held_out"]["cross_entropy"]
 
 
 def test_same_seed_same_model(trained, tmp_path):
@@ -86,8 +86,8 @@ def test_from_a_checkpoint(trained, tmp_path):
     file = _file(tmp_path / "rows.jsonl", 120, 2, {"sport": "no", "money": "yes", "farm": "no"}.get)
     settings = replace(SETTINGS, start=str(folder / "model"), epochs=3, learning_rate=5e-3, positive="yes")
     report = train([file], tmp_path / "model", settings)
-    assert report["measures"]["accuracy"] > 0.8
-    assert report["texts"] == {"trained_on": 96, "held_out": 12, "reported_on": 12}
+    assert report["held_out"]["accuracy"] > 0.8
+    assert (report["texts"], report["chosen_by"], report["held_out"]["texts"]) == (96, 12, 12)
     assert (tmp_path / "model" / "vocab.txt").read_bytes() == (folder / "model" / "vocab.txt").read_bytes()
     old, new = (load_file(path / "model" / "model.safetensors") for path in (folder, tmp_path))
     moved = np.abs(old["bert.encoder.layer.0.output.dense.weight"] - new["bert.encoder.layer.0.output.dense.weight"])
@@ -106,8 +106,8 @@ def test_regression(tmp_path):
     report = train(
         [file], tmp_path / "model", replace(SETTINGS, regression=True), [_file(tmp_path / "held.jsonl", 40, 5, value)]
     )
-    assert report["measures"]["r2"] > 0.7
-    assert report["measures"]["spearman"] > 0.8
+    assert report["held_out"]["r2"] > 0.7
+    assert report["held_out"]["spearman"] > 0.8
     assert json.loads((tmp_path / "model" / "config.json").read_text())["problem_type"] == "regression"
     scores, labels = EncoderScorer.load(tmp_path / "model").score(["球队 比赛 进球", "水稻 丰收 rice"])
     assert labels == [None, None]
