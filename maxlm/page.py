@@ -8,13 +8,14 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2em auto; padding: 0 1em; color: #222; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; margin: 1em 0; } th, td { padding: .25em .8em; text-align: right; }
-th { border-bottom: 1px solid #999; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
+th { border-bottom: 1px solid #999; font-weight: 600; } td { white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; white-space: normal; }
 tr:nth-child(even) td { background: #f6f6f6; } .undone td { color: #999; text-decoration: line-through; }
 svg { max-width: 100%; height: auto; } pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 13px; }
 pre.text { white-space: pre-wrap; overflow-wrap: anywhere; } mark { background: #ffd54d; }
 .note { color: #666; font-size: .9em; } .alarm { border-left: 4px solid #c33; padding: .2em 1em; background: #fdf3f3; }
 .bar { display: block; height: .6em; background: #9db8d9; } .bar.after { background: #2a6496; }
-td.bars { width: 40%; min-width: 14em; } summary { cursor: pointer; }
+td.bars { width: 40%; min-width: 10em; } summary { cursor: pointer; }
 """
 
 
