@@ -68,6 +68,9 @@ def train(
 class EncoderScorer:
     """A fine-tuned encoder that scores texts. `load` makes one.
 
+    It uses all devices, and an accelerator belongs to one process: a stage runs it in its own, without a pool
+    (`engine.make_partitions` with size_bytes=0).
+
     Attributes:
       labels: names of the classes; () for a regression.
       positive: the class whose probability is the score; "": the probability of the likeliest class.
