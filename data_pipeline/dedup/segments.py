@@ -9,6 +9,7 @@ Counting lines over a corpus is CCNet's rule (Wenzek et al. 2020, section 3.1), 
 keep="first", min_documents=2, scope="corpus"``.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -21,7 +22,7 @@ import pyarrow as pa
 from data_pipeline import attributes, engine, exchange, shingles
 from data_pipeline.config import DataConfig, SegmentsConfig
 from data_pipeline.dedup import samples
-from data_pipeline.dedup.splitting import Span, cut, split
+from data_pipeline.dedup.splitting import Span, cut, fenced, split
 from data_pipeline.document import ATTRIBUTES
 from maxlm.paths import PathLike, as_path
 
@@ -115,6 +116,8 @@ def held_units(
 
     A run is ``options.span`` successive units that count; key i is that of the run that begins with the i-th of them.
     """
+    # Letters and digits alone count: rules of dashes and brackets are markup that repeats for its own reasons.
+    enough = re.compile(rf"(?:[\W_]*[^\W_]){{{options.min_characters}}}")
     pending: list[tuple[int, list[Span], np.ndarray]] = []
     strings: list[str] = []
     for row, text in enumerate(texts):
@@ -122,13 +125,23 @@ def held_units(
             continue
         spans = split(text, options.unit)
         normals = [normal(text[start:end]) for start, end in spans]
-        counting = [i for i, unit in enumerate(normals) if len(unit) >= options.min_characters]
+        code = np.array(fenced(text), np.int64).reshape(-1, 2)
+        inside = _overlap(np.array(spans, np.int64).reshape(-1, 2), code)
+        counting = [i for i, unit in enumerate(normals) if not inside[i] and enough.match(unit)]
         pending.append((row, spans, np.array(counting, np.int64)))
         strings += [normals[i] for i in counting]
         if len(strings) >= _BATCH_UNITS:
             yield from _keyed(options, pending, strings, sources)
             pending, strings = [], []
     yield from _keyed(options, pending, strings, sources)
+
+
+def _overlap(spans: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which spans have a character in common with one of `others`; both in order, without overlaps of their own."""
+    if not len(others):
+        return np.zeros(len(spans), bool)
+    next_one = np.minimum(np.searchsorted(others[:, 1], spans[:, 0], side="right"), len(others) - 1)
+    return (others[next_one, 0] < spans[:, 1]) & (others[next_one, 1] > spans[:, 0])
 
 
 def _keyed(

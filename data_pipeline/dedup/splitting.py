@@ -10,6 +10,7 @@ from itertools import pairwise
 Span = tuple[int, int]
 
 _LINE = re.compile(r"\S[^\n\r]*")
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 # Ends that need no space after them: Chinese and Japanese, Indic, Arabic, Urdu, Armenian, Ethiopic, Burmese, Khmer.
 _STRONG = "。｡！？…；।॥؟۔։።။។"
 _CLOSING = "”’」』）】》〉\"')\\]}»›*_"
@@ -98,6 +99,13 @@ def _is_abbreviation(text: str, stop: int) -> bool:
     if len(name) == 1:
         return (name.isupper() and name != "I") or name.lower() in _ABBREVIATIONS
     return name.lower() in _ABBREVIATIONS
+
+
+def fenced(text: str) -> list[Span]:
+    """The blocks of code that Markdown fences off, fences included; one that is never closed goes on to the end."""
+    fences = [match.start() for match in _FENCE.finditer(text)] if "```" in text or "~~~" in text else []
+    ends = [text.find("\n", fence) % (len(text) + 1) for fence in fences[1::2]]
+    return list(zip(fences[::2], [*ends, len(text)], strict=False))
 
 
 def cut(text: str, spans: Sequence[Span], gone: Collection[int]) -> str:

@@ -101,10 +101,18 @@ def test_sources_count_apart_unless_asked(tmp_path):
 
 def test_short_units_and_code_stay(tmp_path):
     import_line = "from __future__ import annotations"
-    texts = [page(i, "Yes.", "}") for i in range(4)]
+    texts = [page(i, "Yes.", "}", "-" * 40, r"\begin{aligned}  % ===") for i in range(4)]
     texts += [(f"{import_line}\nx{i} = {i}", {"source": "web", "domain": "code"}) for i in range(4)]
     found = left(run(tmp_path, texts))
     assert all(text == after for text, after in found.items())
+
+
+def test_fenced_code_and_what_reaches_into_it_stays(tmp_path):
+    code = "```\nimport numpy as a name\n\nimport another thing\n```"
+    texts = [page(i, code, BANNER) for i in range(3)]
+    for unit, banner in (("line", "\n" + BANNER), ("paragraph", "")):
+        found = left(run(tmp_path / unit, texts, unit=unit))
+        assert found == {text: text.removesuffix(banner) for text in texts}
 
 
 def test_repeats_within_a_document_are_one(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.dedup.splitting import cut, split
+from data_pipeline.dedup.splitting import cut, fenced, split
 
 # What texts are made of here: enough of each sort of mark, break and letter for all rules to meet.
 TEXTS = st.text("aB1 \n\t\r.!?…。！？；”\"')“(天地Éé\u3000-", max_size=60)
@@ -92,6 +92,13 @@ def test_a_cut_leaves_the_other_units_and_their_order(text, unit, data):
     place = 0
     for piece in kept:  # each stands whole, after the one before
         place = left.index(piece, place) + len(piece)
+
+
+def test_fenced_code():
+    text = "Text\n```py\nimport this\n```\nmore ``` text\n  ~~~\nopen"
+    assert [text[start:end] for start, end in fenced(text)] == ["```py\nimport this\n```", "  ~~~\nopen"]
+    assert fenced("a ``` b") == []
+    assert fenced("```\n```") == [(0, 7)]
 
 
 def test_a_cut_mends_the_gap():
