@@ -1,9 +1,9 @@
 """A recipe: the operators that each domain's documents go through, in order. Their verdicts stand beside documents."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from data_pipeline import engine
 from data_pipeline.config import DataConfig, OperatorConfig
 from data_pipeline.document import ATTRIBUTES, INGESTED
 from data_pipeline.operators import table
-from data_pipeline.operators.base import Action, Branch, Draft, Edit, Finding, Operator, judge
+from data_pipeline.operators.base import Action, Branch, Draft, Edit, Finding, Operator, Verdict, judge_all
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.paths import PathLike, as_path, write_json
 
@@ -36,6 +36,9 @@ CLEAN_ATTRIBUTES = pa.schema(
 )
 _KEYS = ("name", "domains", "action", "process")
 _NOTHING = Finding("")
+# Documents that are judged together, operator by operator; few where they are long, since their analyses are kept.
+_BLOCK_DOCUMENTS = 64
+_BLOCK_CHARACTERS = 1_000_000
 # Counts with the recipe into the stage's digest: raise it when an operator comes to answer otherwise.
 _VERSION = 3
 
@@ -86,8 +89,7 @@ def clean(recipe: Sequence[OperatorConfig], documents: pa.Table) -> pa.Table:
     }
     said: dict[str, list[Any]] = {name: [] for name in CLEAN_ATTRIBUTES.names[1:]}
     columns = (documents[name].to_pylist() for name in ("text", "domain", "language", "source", "metadata"))
-    for text, domain, *labels in zip(*columns, strict=True):
-        verdict = judge(Draft(text, domain, *labels), by_domain[domain])
+    for text, verdict in _judged(zip(*columns, strict=True), by_domain):
         finding = verdict.finding or _NOTHING
         said["operator"].append(verdict.operator)
         said["reason"].append(verdict.reason)
@@ -101,8 +103,29 @@ def clean(recipe: Sequence[OperatorConfig], documents: pa.Table) -> pa.Table:
     return pa.table([documents["id"], *arrays], schema=CLEAN_ATTRIBUTES)
 
 
+def _judged(
+    rows: Iterable[tuple[Any, ...]], by_domain: Mapping[str, list[tuple[str, Operator, Action]]]
+) -> Iterator[tuple[str, Verdict]]:
+    """Each row's text and verdict, in order; rows are (text, domain, language, source, metadata)."""
+    rows = iter(rows)
+    while True:
+        block, characters = [], 0
+        for row in islice(rows, _BLOCK_DOCUMENTS):
+            block.append((row[0], Draft(*row)))
+            characters += len(row[0])
+            if characters > _BLOCK_CHARACTERS:
+                break
+        if not block:
+            return
+        verdicts: dict[Draft, Verdict] = {}
+        for domain in {draft.domain: None for _, draft in block}:
+            drafts = [draft for _, draft in block if draft.domain == domain]
+            verdicts.update(zip(drafts, judge_all(drafts, by_domain[domain]), strict=True))
+        yield from ((text, verdicts[draft]) for text, draft in block)
+
+
 def _operators(steps: Sequence[tuple[OperatorConfig, Operator]]) -> list[tuple[str, Operator, Action]]:
-    """What `judge` runs: each step of the recipe itself, and each branch as one operator."""
+    """What `judge_all` runs: each step of the recipe itself, and each branch as one operator."""
     operators: list[tuple[str, Operator, Action]] = []
     for branch, group in groupby(steps, key=lambda step: step[0].branch):
         if branch:

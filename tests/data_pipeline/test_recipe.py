@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from data_pipeline import ingest, recipe
@@ -35,6 +36,18 @@ def test_operators_look_at_their_domains_only():
     steps = [OperatorConfig("length", domains=("en",))]
     assert recipe.clean(steps, documents("short", domain="en"))["reason"].to_pylist() == ["too_few_words"]
     assert recipe.clean(steps, documents("short", domain="code"))["reason"].to_pylist() == [None]
+
+
+def test_blocks_of_mixed_domains_keep_the_order(monkeypatch):
+    monkeypatch.setattr(recipe, "_BLOCK_DOCUMENTS", 3)
+    monkeypatch.setattr(recipe, "_BLOCK_CHARACTERS", 40)
+    steps = [OperatorConfig("length", domains=("en",), params={"min_words": 3}), OperatorConfig("redact")]
+    texts = [f"{'word ' * (i % 7)}a{i}@b.com" for i in range(20)]
+    tables = [documents(text, domain=("en", "zh", "code")[i % 3]) for i, text in enumerate(texts)]
+    found = recipe.clean(steps, pa.concat_tables(tables)).to_pylist()
+    one_by_one = [row for table in tables for row in recipe.clean(steps, table).to_pylist()]
+    assert found == one_by_one
+    assert {row["reason"] for row in found} == {None, "too_few_words"}
 
 
 def test_a_changed_recipe_is_run_again(tmp_path):
