@@ -54,7 +54,7 @@ class SegmentsConfig:
     min_documents: int = 10  # units in at least this many documents are repeats
     keep: Literal["none", "first"] = "none"  # "first": the document first in rank (by its id's hash) keeps its copy
     span: int = 1  # successive units that repeat together; C4 takes three sentences
-    min_characters: int = 15  # shorter units (normalised) never count
+    min_characters: int = 15  # units of fewer letters and digits never count
     max_cut_share: float = 0.7  # a document that would lose more of its characters is dropped
     skip_domains: tuple[str, ...] = ("code",)  # domains left as they are: equal lines are how code is written
     sample: int = 100  # cut units listed in DATASET/corpus/segments.jsonl: so many drawn, so many most frequent

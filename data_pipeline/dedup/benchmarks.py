@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -24,8 +24,8 @@ from maxlm.paths import PathLike
 
 # An item: its place in its file, how many different runs of it count, and the beginning of its longest string.
 ITEM = pa.schema([("file", pa.string()), ("row", pa.int64()), ("runs", pa.int64()), ("text", pa.string())])
-# Which items hold a run: sorted by run, then item; `length` in words.
-RUN = pa.schema([("run", pa.uint64()), ("item", pa.int32()), ("length", pa.int32())])
+# Which items hold a run: sorted by run, then item; `length` in words; `plain`: at least half of them have letters.
+RUN = pa.schema([("run", pa.uint64()), ("item", pa.int32()), ("length", pa.int32()), ("plain", pa.bool_())])
 # What many items of a file share, and so doesn't count.
 TEMPLATE = pa.schema([("file", pa.string()), ("items", pa.int64()), ("runs", pa.int64()), ("text", pa.string())])
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
@@ -43,6 +43,31 @@ class BenchmarkFile:
 class Item:
     row: int  # in its file, from 0
     strings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of items, by column as in RUN."""
+
+    run: np.ndarray
+    item: np.ndarray
+    length: np.ndarray
+    plain: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence["Runs"]) -> "Runs":
+        empty = cls(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool))
+        columns = ([getattr(part, name) for part in (empty, *parts)] for name in RUN.names)
+        return cls(*map(np.concatenate, columns))
+
+    def take(self, chosen: np.ndarray) -> "Runs":
+        return Runs(*(getattr(self, name)[chosen] for name in RUN.names))
+
+    def table(self) -> pa.Table:
+        """The runs in the order of an index."""
+        ordered = self.take(np.lexsort((self.item, self.run)))
+        columns = ordered.run, ordered.item.astype(np.int32), ordered.length.astype(np.int32), ordered.plain
+        return pa.table(list(columns), schema=RUN)
 
 
 def files(config: DecontaminateConfig) -> list[BenchmarkFile]:
@@ -132,38 +157,34 @@ def build(config: DecontaminateConfig, found: Sequence[BenchmarkFile]) -> tuple[
     Raises:
       DataError: a file can't be read, or none holds a string that is long enough.
     """
-    files_of_items, rows, texts, parts, templates = [], [], [], [], []
+    files_of_items, rows, texts, templates = [], [], [], []
+    parts: list[Runs] = []
     for file in found:
         items = list(read_items(file.path, config.fields))
-        run, item, length = find_runs(config, items)
-        counted = _few_items(config, run, item)
+        runs = find_runs(config, items)
+        counted = _few_items(config, runs)
         if not counted.all():
-            templates.append(_template(file, items, run[~counted], item[~counted], length[~counted]))
-        parts.append((run[counted], item[counted] + len(rows), length[counted]))
+            templates.append(_template(file, items, runs.take(~counted)))
+        runs = runs.take(counted)
+        parts.append(replace(runs, item=runs.item + len(rows)))
         files_of_items += [file.name] * len(items)
         rows += [item.row for item in items]
         texts += [max(item.strings, key=len, default="")[:_SHOWN_CHARACTERS] for item in items]
-    if not sum(len(run) for run, _, _ in parts):
+    runs = Runs.joined(parts)
+    if not len(runs.run):
         keys = f" under {', '.join(config.fields)}" if config.fields else ""
         raise DataError(f"config.decontaminate.benchmarks: no file holds text{keys} that is long enough to look for")
-    run, item, length = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    counts = np.bincount(item, minlength=len(rows))
+    counts = np.bincount(runs.item, minlength=len(rows))
     return (
         pa.Table.from_pylist(templates, schema=TEMPLATE),
         pa.table([files_of_items, rows, counts, texts], schema=ITEM),
-        run_table(run, item, length),
+        runs.table(),
     )
 
 
-def run_table(run: np.ndarray, item: np.ndarray, length: np.ndarray) -> pa.Table:
-    """The runs in the order of an index."""
-    order = np.lexsort((item, run))
-    return pa.table([run[order], item[order].astype(np.int32), length[order].astype(np.int32)], schema=RUN)
-
-
-def find_runs(config: DecontaminateConfig, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different runs of each item, sorted: run, item, length in words."""
-    found = [(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
+def find_runs(config: DecontaminateConfig, items: Sequence[Item]) -> Runs:
+    """The different runs of each item, in the order of an index."""
+    found: list[Runs] = []
     for numbers in _batches(items):
         strings = [(i, string) for i in numbers for string in items[i].strings]
         words = wordruns.words_of([string for _, string in strings])
@@ -172,16 +193,16 @@ def find_runs(config: DecontaminateConfig, items: Sequence[Item]) -> tuple[np.nd
         for length, start, hashes in wordruns.runs(words, sorted({config.ngram, config.ngram_characters})):
             mostly = _more_than_half(words.unspaced, start, length)
             wanted = (mostly & (length == config.ngram_characters)) | (~mostly & (length == config.ngram))
-            wanted &= ~_more_than_half(words.number, start, length)  # 0, 1, 2, ... is nobody's
-            parts.append((hashes[wanted], owner[words.text[start[wanted]]], np.full(int(wanted.sum()), length)))
-        having = set(np.concatenate([item for _, item, _ in parts]).tolist())
+            start = start[wanted]
+            plain = ~_more_than_half(words.number, start, length)
+            parts.append(Runs(hashes[wanted], owner[words.text[start]], np.full(len(start), length), plain))
+        having = set(Runs.joined(parts).item.tolist())
         found += [*parts, *_whole(config, items, [i for i in numbers if i not in having and items[i].strings])]
-    run, item, length = (np.concatenate([part[i] for part in found]) for i in range(3))
-    order = np.lexsort((item, run))
-    run, item, length = run[order], item[order], length[order]
-    another = np.ones(len(run), bool)
-    another[1:] = (run[1:] != run[:-1]) | (item[1:] != item[:-1])
-    return run[another], item[another], length[another]
+    runs = Runs.joined(found)
+    runs = runs.take(np.lexsort((runs.item, runs.run)))
+    another = np.ones(len(runs.run), bool)
+    another[1:] = (runs.run[1:] != runs.run[:-1]) | (runs.item[1:] != runs.item[:-1])
+    return runs.take(another)
 
 
 def _more_than_half(these: np.ndarray, start: np.ndarray, length: int | np.ndarray) -> np.ndarray:
@@ -199,40 +220,37 @@ def _batches(items: Sequence[Item]) -> Iterator[range]:
             start, size = i + 1, 0
 
 
-def _whole(
-    config: DecontaminateConfig, items: Sequence[Item], numbers: Sequence[int]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _whole(config: DecontaminateConfig, items: Sequence[Item], numbers: Sequence[int]) -> Iterator[Runs]:
     """Of items that have no run, the longest string of each as one, where it is long enough."""
     words = wordruns.words_of([max(items[i].strings, key=len) for i in numbers])
     counts = np.bincount(words.text, minlength=len(numbers))
     begin = np.cumsum(counts) - counts
     least = np.where(_more_than_half(words.unspaced, begin, counts), config.min_characters, config.min_words)
-    least[_more_than_half(words.number, begin, counts)] = len(words.hashes) + 1
+    plain = ~_more_than_half(words.number, begin, counts)
     lengths = np.unique(counts[(counts >= least) & (counts > 0)]).tolist()
     owner = np.array(numbers, np.int64)
     for length, start, hashes in wordruns.runs(words, lengths):
         string = words.text[start]
         chosen = (begin[string] == start) & (counts[string] == length) & (least[string] <= length)
-        yield hashes[chosen], owner[string[chosen]], np.full(int(chosen.sum()), length)
+        string = string[chosen]
+        yield Runs(hashes[chosen], owner[string], np.full(len(string), length), plain[string])
 
 
-def _few_items(config: DecontaminateConfig, run: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Which runs (sorted, one row an item) stand in few enough items to tell these apart."""
-    _, group, counts = np.unique(run, return_inverse=True, return_counts=True)
+def _few_items(config: DecontaminateConfig, runs: Runs) -> np.ndarray:
+    """Which runs stand in few enough items to tell these apart."""
+    _, group, counts = np.unique(runs.run, return_inverse=True, return_counts=True)
     return counts[group] <= config.max_items
 
 
-def _template(
-    file: BenchmarkFile, items: Sequence[Item], run: np.ndarray, item: np.ndarray, length: np.ndarray
-) -> dict[str, Any]:
-    """What to tell of the runs that most items of a file share, with the most frequent one's text."""
-    different, first, counts = np.unique(run, return_index=True, return_counts=True)
-    most = first[np.argmax(counts)]
-    strings = items[int(item[most])].strings
+def _template(file: BenchmarkFile, items: Sequence[Item], runs: Runs) -> dict[str, Any]:
+    """What to tell of the runs that many items of a file share, with the most frequent one's text."""
+    different, first, counts = np.unique(runs.run, return_index=True, return_counts=True)
+    most = int(first[np.argmax(counts)])
+    strings = items[int(runs.item[most])].strings
     words = wordruns.words_of(strings)
     text = ""
-    for size, start, hashes in wordruns.runs(words, [int(length[most])]):
-        begin = int(start[np.flatnonzero(hashes == run[most])[0]])
+    for size, start, hashes in wordruns.runs(words, [int(runs.length[most])]):
+        begin = int(start[np.flatnonzero(hashes == runs.run[most])[0]])
         text = strings[words.text[begin]][words.start[begin] : words.end[begin + size - 1]]
     return {"file": file.name, "items": int(counts.max()), "runs": len(different), "text": text}
 
@@ -241,8 +259,9 @@ class Index:
     """The runs of all items, to look up many at once."""
 
     def __init__(self, runs: pa.Table) -> None:
-        run, self.items, length = (runs[name].to_numpy() for name in RUN.names)
+        run, self.items, length = (runs[name].to_numpy() for name in ("run", "item", "length"))
         self.runs, self._starts = np.unique(run, return_index=True)
+        self.plain = runs["plain"].to_numpy()[self._starts]
         self._ends = np.append(self._starts[1:], len(run))
         self.lengths = np.unique(length).tolist()
 

@@ -25,7 +25,8 @@ HITS = f"{FOLDER}/hits"
 SUMMARY = f"{FOLDER}/summary.json"
 
 # A document that shares runs with an item. `runs`: different ones that both hold, `of`: the item's; `start` and `end`:
-# the longest passage, in the text as it stood; `action`: what became of the document.
+# the longest passage, in the text as it stood; `action`: what became of the document; "listed": nothing, for this is
+# but numbers in a row, or less than was asked for.
 HIT = pa.schema(
     [
         ("id", pa.string()),
@@ -42,7 +43,8 @@ HIT = pa.schema(
 )
 # An item of fewer runs is no long text: that many documents hold it says that it is a phrase.
 _MIN_RUNS_OF_COPY = 5
-_LISTED = 20
+_NUM_COMMON_SHOWN = 20
+LISTED = "listed"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Overlap:
     runs: int  # different runs that both hold
     of: int  # different runs of the item
     passages: tuple[tuple[int, int], ...]  # where they stand in the document, runs that touch joined
+    counts: bool  # else it is listed only: numbers in a row
 
     @property
     def longest(self) -> tuple[int, int]:
@@ -69,9 +72,10 @@ class Overlap:
 def overlaps(
     options: DecontaminateConfig, index: Index, items: pa.Table, found: pa.Table, common: np.ndarray
 ) -> Iterator[tuple[int, list[Overlap]]]:
-    """For each document (by row) that has any that count, its overlaps with items, in the items' order.
+    """For each document (by row) that has any, its overlaps with items, in the items' order.
 
-    Runs in `common` count only where the document holds ``options.whole_share`` of a long item's runs.
+    Runs in `common`, and runs of numbers, count only where the document holds ``options.whole_share`` of a long item's
+    runs. What doesn't count is an overlap too, unless it is common.
     """
     row, run, start, end = (found[name].to_numpy() for name in ("row", "run", "start", "end"))
     which, item = index.items_of(np.searchsorted(index.runs, run))
@@ -80,19 +84,22 @@ def overlaps(
     if not len(which):
         return
     rare = ~np.isin(run, common)
+    plain = index.plain[np.searchsorted(index.runs, run)]
     names, places, totals = (items[name] for name in ("file", "row", "runs"))
     pair = np.flatnonzero(np.diff(row[which], prepend=-1) | np.diff(item, prepend=-1))
     shared: list[tuple[int, Overlap]] = []
     for begin, stop in zip(pair.tolist(), [*pair[1:].tolist(), len(which)], strict=True):
-        hits, of = which[begin:stop], totals[int(item[begin])].as_py()
-        different = len(np.unique(run[hits]))
-        if of < _MIN_RUNS_OF_COPY or different < options.whole_share * of:
+        hits, number = which[begin:stop], int(item[begin])
+        of = totals[number].as_py()
+        counts = of >= _MIN_RUNS_OF_COPY and len(np.unique(run[hits])) >= options.whole_share * of
+        if not counts:
             hits = hits[rare[hits]]
-            different = len(np.unique(run[hits]))
-        if different >= options.min_overlap:
-            number = int(item[begin])
+            counts = len(np.unique(run[hits[plain[hits]]])) >= options.min_overlap
+            hits = hits[plain[hits]] if counts else hits
+        if len(hits):
             passages = _joined(start[hits].tolist(), end[hits].tolist())
-            overlap = Overlap(names[number].as_py(), places[number].as_py(), different, of, passages)
+            different = len(np.unique(run[hits]))
+            overlap = Overlap(names[number].as_py(), places[number].as_py(), different, of, passages, counts)
             shared.append((int(row[hits[0]]), overlap))
     for number, group in groupby(shared, key=lambda pair: pair[0]):
         yield number, [overlap for _, overlap in group]
@@ -115,9 +122,11 @@ def summarise(dataset: epath.Path, names: Sequence[str]) -> None:
     total = {row["values"]: row["counts"] for row in items["file"].value_counts().to_pylist()}
     hit: dict[str, set[int]] = {}
     documents: dict[str, int] = {}
-    affected = 0
+    affected = num_listed = 0
     for name in names:
-        hits = engine.read_partition(dataset / HITS / name, ["id", "benchmark", "item"]).to_pylist()
+        listed = engine.read_partition(dataset / HITS / name, ["id", "benchmark", "item", "action"]).to_pylist()
+        hits = [row for row in listed if row["action"] != LISTED]
+        num_listed += len(listed) - len(hits)
         affected += len({row["id"] for row in hits})
         for row in hits:
             hit.setdefault(row["benchmark"], set()).add(row["item"])
@@ -128,7 +137,7 @@ def summarise(dataset: epath.Path, names: Sequence[str]) -> None:
     for name in names:
         held = engine.read_partition(dataset / COMMON / name).to_pylist()
         num_common += len(held)
-        common = sorted([*common, *held], key=lambda row: (-row["documents"], row["run"]))[:_LISTED]
+        common = sorted([*common, *held], key=lambda row: (-row["documents"], row["run"]))[:_NUM_COMMON_SHOWN]
     templates = engine.read_partition(dataset / TEMPLATES / engine.partition_names(1)[0])
     write_json(
         dataset / SUMMARY,
@@ -142,6 +151,7 @@ def summarise(dataset: epath.Path, names: Sequence[str]) -> None:
             "items": items.num_rows,
             "items_without_runs": int((items["runs"].to_numpy() == 0).sum()),
             "templates": templates.to_pylist(),
+            "only_listed": num_listed,
             "common_runs": num_common,
             "most_common": [{"documents": row["documents"], "text": row["text"]} for row in common],
         },
@@ -191,6 +201,14 @@ def _most_shared(dataset: epath.Path, names: Sequence[str], count: int) -> list[
         for row in engine.read_partition(dataset / HITS / name).to_pylist():
             best.setdefault(row["benchmark"], []).append(row)
         for benchmark, rows in best.items():
-            rows.sort(key=lambda row: (-row["runs"] / row["of"], -row["runs"], row["item"], row["id"]))
+            rows.sort(
+                key=lambda row: (
+                    row["action"] == LISTED,
+                    -row["runs"] / row["of"],
+                    -row["runs"],
+                    row["item"],
+                    row["id"],
+                )
+            )
             best[benchmark] = rows[:count]
     return [row for benchmark in sorted(best) for row in best[benchmark]]

@@ -1,9 +1,9 @@
 """Documents that share runs of words with benchmark items, what is done about them, and the list of all hits.
 
 The measure is that of Brown et al. 2020 (GPT-3, appendix C): any run of 13 words in common, and 200 characters around
-it where the passage is cut. Two sorts of runs are held back: those that many items of a file share (its template),
-and those that many documents hold, unless a document holds nearly all of the item: a licence or a famous line that a
-benchmark quotes is no leak of the benchmark. Both are listed, so that nobody is left to guess.
+it where the passage is cut. Three sorts of runs are held back: those that many items of a file share (its template);
+and, unless a document holds nearly all of the item, those that many documents hold (a licence or a famous line that a
+benchmark quotes is no leak of the benchmark) and those of numbers (0, 1, 2, ...). All are listed.
 
 Each partition is scanned for runs of the index; an exchange counts the documents that hold each; each partition is
 judged by what it found. Nothing here is larger than the benchmarks' index or a partition.
@@ -193,12 +193,15 @@ def _judge_partition(
     attributes_of: dict[int, dict[str, Any]] = {}
     for row, shared in overlaps:
         text = str(texts[row])
-        verdict, action = _verdict(options, text, shared)
-        attributes_of[row] = verdict
+        counting = [overlap for overlap in shared if overlap.counts]
+        action = contamination.LISTED
+        if counting:
+            attributes_of[row], action = _verdict(options, text, counting)
         for overlap in shared:
             start, end = overlap.longest
             passage = {"start": start, "end": end, "text": text[start:end][:_PASSAGE_CHARACTERS]}
-            hits.append({"id": ids[row], "source": sources[row], **overlap.labels(), **passage, "action": action})
+            done = action if overlap.counts else contamination.LISTED
+            hits.append({"id": ids[row], "source": sources[row], **overlap.labels(), **passage, "action": done})
     rows = [{"id": name, **attributes_of.get(row, {})} for row, name in enumerate(ids)]
     return pa.Table.from_pylist(hits, schema=HIT), pa.Table.from_pylist(rows, schema=DECONTAMINATE_ATTRIBUTES)
 

@@ -2,7 +2,8 @@
 
 A word is what white space separates, or one character of a script without spaces. Punctuation is passed over, also
 within a word, as EleutherAI's decontamination does (lm-evaluation-harness, decontamination/janitor.py): no quotation
-mark of another shape hides anything, and `3*7=21` or `a[i+1]` are no more than a word each. Each character counts as
+mark of another shape hides anything, and `3*7=21` or `a[i]` are no more than a word each. Signs of mathematics and
+currency are no punctuation: `x = 1` has three words. Each character counts as
 its simplest form (case, width and accents aside) without moving any other, so that places are those of the text. All
 of it is array arithmetic: an interpreted loop over words would take several times as long.
 """
@@ -95,6 +96,9 @@ def _tables() -> _Tables:
     for pattern, what in ((r"\s+", _SPACE), (r"\w+", _INSIDE), (f"[{UNSPACED}]+", _ALONE)):
         for match in re.finditer(pattern, characters):
             kind[match.start() : match.end()] = what
+    for code in np.flatnonzero(kind[:0x20000] == _PASSED_OVER).tolist():  # there are no signs beyond
+        if unicodedata.category(chr(code)) in ("Sm", "Sc"):
+            kind[code] = _INSIDE
     letter = np.zeros(_CODES, bool)
     for match in re.finditer(rf"[^\W\d_]+|[{UNSPACED}]+", characters):
         letter[match.start() : match.end()] = True

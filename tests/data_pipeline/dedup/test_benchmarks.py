@@ -99,9 +99,11 @@ def test_scripts_without_spaces_have_their_own_lengths(tmp_path):
     assert found == [6, 1, 1, 0]
 
 
-def test_numbers_alone_are_no_run(tmp_path):
+def test_runs_of_numbers_are_told_apart(tmp_path):
     numbers = " ".join(map(str, range(100, 120)))
-    assert counts(tmp_path, {"q": numbers}, {"q": "1 2 3 4 5 6 7 8 9"}, {"q": QUESTION})[:2] == [0, 0]
+    half = " ".join(f"{i} w{chr(97 + i)}" for i in range(7))
+    runs = build(tmp_path, {"q": numbers}, {"q": "1 2 3 4 5 6 7 8 9"}, {"q": half})[2].to_pylist()
+    assert {(row["item"], row["plain"]) for row in runs} == {(0, False), (1, False), (2, False), (2, True)}
 
 
 def test_what_many_items_share_is_a_template(tmp_path):

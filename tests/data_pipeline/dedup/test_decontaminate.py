@@ -143,6 +143,22 @@ def test_what_stands_in_many_documents_condemns_only_copies(tmp_path):
         assert {text for text, row in said(dataset).items() if row["reason"]} == set(texts)
 
 
+def test_numbers_in_a_row_are_listed_only(tmp_path):
+    numbers = "[" + ", ".join(map(str, range(40))) + "]"
+    items = [{"code": f"assert total({numbers}) == 780"}, {"code": QUESTION}]
+    texts = [f"The first forty numbers are {numbers}", f"{numbers} {QUESTION}"]
+    dataset = run(tmp_path, texts, items, whole_share=1.0)
+    assert {text for text, row in said(dataset).items() if row["reason"]} == {texts[1]}
+    hits = {(row["id"], row["item"]): row for row in rows_of(dataset / contamination.HITS)}
+    first, second = (document_id("web", text) for text in texts)
+    assert {key: row["action"] for key, row in hits.items()} == {
+        (first, 0): "listed",
+        (second, 0): "listed",
+        (second, 1): "drop",
+    }
+    assert contamination.count(dataset) == (1, 1)
+
+
 def test_a_least_overlap_can_be_asked_for(tmp_path):
     texts = [" ".join(QUESTION.split()[:14]) + " " + prose(1, 5), QUESTION]
     assert said(run(tmp_path, texts, min_overlap=3))[texts[0]]["reason"] is None
@@ -167,12 +183,11 @@ def test_scan_as_a_loop_over_places(items, texts, ngram):
     runs = [item.split()[i : i + ngram] for item in items for i in range(len(item.split()) - ngram + 1)]
     config = DecontaminateConfig(benchmarks=("x",), ngram=ngram, min_words=20, max_items=100)
     built = [benchmarks.Item(i, (item,)) for i, item in enumerate(items)]
-    run, item, length = benchmarks.find_runs(config, built)
-    assert len(run) == len({(tuple(words), i) for i, item in enumerate(items) for words in grams(item, ngram)})
+    known = benchmarks.find_runs(config, built)
+    assert len(known.run) == len({(tuple(words), i) for i, item in enumerate(items) for words in grams(item, ngram)})
     if not runs:
         return
-    table = benchmarks.run_table(run, item, length)
-    found = decontaminate.scan(benchmarks.Index(table), texts).to_pylist()
+    found = decontaminate.scan(benchmarks.Index(known.table()), texts).to_pylist()
     expected = [
         (row, 2 * i, 2 * (i + ngram) - 1)
         for row, text in enumerate(texts)
