@@ -9,7 +9,7 @@ import numpy as np
 
 from maxlm.errors import DataError, naming_full_disk
 from maxlm.interop import encoder_names as names
-from maxlm.interop.tensors import Tensors
+from maxlm.interop.tensors import Tensors, package
 from maxlm.models.encoder import EncoderFunction
 from maxlm.models.encoder_config import Dtype, EncoderConfig
 from maxlm.paths import PathLike, as_path, read_json, write_atomic, write_json
@@ -130,8 +130,7 @@ def save_encoder(folder: PathLike, encoder: LoadedEncoder) -> None:
     Raises:
       DiskFullError: no space left.
     """
-    from safetensors.numpy import save
-
+    save = package().numpy.save
     folder, config = as_path(folder), encoder.config
     prefix = f"{names.MODEL_TYPES[encoder.model_type][1]}." if config.num_labels else ""
     tensors = {}

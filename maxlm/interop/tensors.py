@@ -12,6 +12,20 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
+def package() -> Any:
+    """The package safetensors, with its NumPy half.
+
+    Raises:
+      ConfigError: it is not installed.
+    """
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise ConfigError("safetensors files need the package: pip install 'maxlm[hf]'") from error
+    return safetensors
+
+
 class Tensors:
     """Reads tensors by name, one at a time.
 
@@ -89,11 +103,7 @@ class Tensors:
         raise DataError(f"{self.folder}: no {_WHOLE} and no {_INDEX}")
 
     def _open(self, file: str) -> Any:
-        try:
-            import safetensors
-            import safetensors.numpy
-        except ImportError as error:
-            raise ConfigError("reading safetensors needs the package: pip install 'maxlm[hf]'") from error
+        safetensors = package()
         path = self.folder / file
         if not path.exists():
             raise DataError(f"{path}: no such file, though {_INDEX} names it; copy all shards")

@@ -7,6 +7,7 @@ import pytest
 
 from maxlm.interop.encoder import load_encoder, save_encoder
 from maxlm.models.encoder import EncoderFunction
+from maxlm.tokenizer.wordpiece import EncoderTokenizer
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'maxlm[reference]'")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: the reference extra has it")
@@ -66,3 +67,27 @@ def test_equal_to_transformers(tmp_path, name, kind):
     assert model.state_dict().keys() == again.state_dict().keys()
     for key, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
+
+
+TEXTS = [
+    "Hello, WORLD! naïve café",
+    "中文字符 mixed with English",
+    "",
+    "un-heard-of\u3000spaces\tand\u00a0more",
+    "😀 x" * 9,
+]
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_tokenizer(tmp_path, bare):
+    """A vocabulary trained here gives the same ids there; so does a vocab.txt alone."""
+    tokenizer = EncoderTokenizer.train(TEXTS * 3, 90)
+    tokenizer.save(tmp_path)
+    if bare:
+        (tmp_path / "tokenizer.json").unlink()
+        tokenizer = EncoderTokenizer.load(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        for text, ids in zip(TEXTS, tokenizer.encode_batch(TEXTS), strict=True):
+            assert theirs(text)["input_ids"] == [tokenizer.first_id, *ids, tokenizer.last_id]
