@@ -4,10 +4,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from rich.console import Console
+from rich.table import Table
 
 from data_pipeline.config import DataConfig
 from maxlm import config as config_lib
@@ -63,9 +64,41 @@ def _decontaminate(config: DataConfig, options: argparse.Namespace) -> str:
 
 def _dedup(config: DataConfig, options: argparse.Namespace) -> str:
     from data_pipeline import dedup
+
+    if options.target_tokens is not None:
+        config = _with_threshold_for(options.target_tokens, config, options)
+    dedup.run(config, options.dataset)
+    return _decided(options)
+
+
+def _with_threshold_for(tokens: int, config: DataConfig, options: argparse.Namespace) -> DataConfig:
+    """The config with the threshold that leaves about so many tokens; prints what each would leave."""
+    from data_pipeline import dedup
+    from data_pipeline.dedup.target import choose
+
+    config, rows = dedup.try_thresholds(config, options.dataset)
+    chosen = choose(rows, tokens)
+    table = Table("threshold", "documents kept", "tokens kept (estimate)", "")
+    for row in rows:
+        mark = "chosen" if row is chosen else ""
+        table.add_row(f"{row.threshold:.2f}", f"{row.documents:,}", f"{row.tokens:,}", mark)
+    Console().print(table)
+    said = f"--config.dedup.threshold={chosen.threshold} --config.dedup.lowest={config.dedup.lowest}"
+    print(f"{tokens:,} tokens are nearest at {chosen.threshold}; from now on: {said}")
+    return replace(config, dedup=replace(config.dedup, threshold=chosen.threshold))
+
+
+def _decide(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline import decide, dedup
+
+    dedup.require_current(config, options.dataset)
+    decide.run(config, options.dataset)
+    return _decided(options)
+
+
+def _decided(options: argparse.Namespace) -> str:
     from data_pipeline.document import DOCUMENTS, REMOVED_DOCUMENTS
 
-    dedup.run(config, options.dataset)
     kept, removed = _count(options.dataset, DOCUMENTS), _count(options.dataset, REMOVED_DOCUMENTS)
     return f"{kept:,} documents kept, {removed:,} removed (look: maxlm-data report, maxlm-data inspect --removed)"
 
@@ -166,6 +199,12 @@ STEPS = {
         "Finds exact and near-duplicates among what the recipe keeps, then writes DATASET/documents, and "
         "DATASET/removed with the reason for each.",
     ),
+    "decide": _Step(
+        _decide,
+        "write what stays and what goes, from what the stages said",
+        "Reads the attributes of all stages beside the documents and writes DATASET/documents and DATASET/removed; "
+        "dedup ends with the same.",
+    ),
     "tokenizer": _Step(
         _tokenizer,
         "train the tokenizer",
@@ -194,6 +233,9 @@ def _parser() -> argparse.ArgumentParser:
         sub = _add_command(commands, name, step.summary, step.details, example)
         sub.add_argument("--config", required=True, metavar="FILE.py[:ARG]", help="a file with get_config()")
         sub.usage = f"maxlm-data {name} --config=FILE.py --dataset=DIR [--config.KEY=VALUE ...]"
+        if name == "dedup":
+            about = "try thresholds, and take the one that keeps about so many tokens"
+            sub.add_argument("--target-tokens", type=int, metavar="N", help=about)
     details = (
         "Shows what a data set holds: its stages and sizes, or samples of what was removed or set aside, or a block."
     )

@@ -32,16 +32,25 @@ def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     """Writes DATASET/corpus/dedup/shingles: all sets that the decision will ask for."""
     dataset = as_path(dataset)
     dedup = config.dedup
-    parameters = [_VERSION, dedup.threshold, dict(sorted(dedup.thresholds.items())), keep.COMPARED]
-    digest = engine.digest("requests", parameters, [dataset / members.MEMBERS])
-    stage = engine.Stage("doubtful pairs", (dataset / REQUESTS,), digest, config.runner)
+    stage = engine.Stage("doubtful pairs", (dataset / REQUESTS,), request_digest(config, dataset), config.runner)
     numbers = {name: number for number, name in enumerate(found.names)}
     ask = partial(_ask, dedup, str(dataset), found.names)
     engine.make_partitions(stage, ask, numbers, found.size_bytes // _MEMBER_BYTES)
-    digest = engine.digest("shingles", [_VERSION, dedup.ngram, dedup.max_shingles], [dataset / REQUESTS])
-    stage = engine.Stage("shingles", (dataset / SHINGLES,), digest, config.runner)
+    stage = engine.Stage("shingles", (dataset / SHINGLES,), stage_digest(config, dataset), config.runner)
     answer = partial(_answer, dedup, str(dataset), found.names)
     engine.make_partitions(stage, answer, found.jobs(), found.size_bytes)
+
+
+def request_digest(config: DataConfig, dataset: PathLike) -> str:
+    """What the requests depend on: the members and the thresholds."""
+    parameters = [_VERSION, config.dedup.threshold, dict(sorted(config.dedup.thresholds.items())), keep.COMPARED]
+    return engine.digest("requests", parameters, [as_path(dataset) / members.MEMBERS])
+
+
+def stage_digest(config: DataConfig, dataset: PathLike) -> str:
+    """What the shingle sets depend on: the requests."""
+    parameters = [_VERSION, config.dedup.ngram, config.dedup.max_shingles]
+    return engine.digest("shingles", parameters, [as_path(dataset) / REQUESTS])
 
 
 def _ask(config: DedupConfig, dataset: str, names: list[str], number: int) -> tuple[Scattered]:

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+from etils import epath
 
 from data_pipeline import engine, exchange
 from data_pipeline.config import DataConfig, DedupConfig
@@ -61,13 +62,21 @@ def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
       DataError: config.dedup.score names no score that stands beside the documents.
     """
     dataset = as_path(dataset)
-    inputs: list[PathLike] = [dataset / components.COMPONENTS, dataset / signatures.SIGNATURES]
-    if name := config.dedup.score:
-        inputs.append(dataset / ATTRIBUTES / f"score-{name}")
-        engine.require(inputs[-1], "score")
-    stage = engine.Stage("members", (dataset / MEMBERS,), engine.digest("members", _VERSION, inputs), config.runner)
+    if config.dedup.score:
+        engine.require(_score_folder(config, dataset), "score")
+    stage = engine.Stage("members", (dataset / MEMBERS,), stage_digest(config, dataset), config.runner)
     work = partial(_join_origin, str(dataset), config.dedup.score, found.names)
     engine.make_partitions(stage, work, found.jobs(), found.size_bytes // _MEMBER_BYTES)
+
+
+def stage_digest(config: DataConfig, dataset: PathLike) -> str:
+    """What the members depend on: signatures, components and scores."""
+    inputs: list[PathLike] = [as_path(dataset) / name for name in (components.COMPONENTS, signatures.SIGNATURES)]
+    return engine.digest("members", _VERSION, inputs + [_score_folder(config, dataset)] * bool(config.dedup.score))
+
+
+def _score_folder(config: DataConfig, dataset: PathLike) -> epath.Path:
+    return as_path(dataset) / ATTRIBUTES / f"score-{config.dedup.score}"
 
 
 def _join_origin(dataset: str, score: str, names: list[str], origin: Origin) -> tuple[Scattered]:

@@ -43,11 +43,14 @@ _CHUNK_WORDS = 500_000  # longer texts are hashed in pieces that overlap, which 
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     """Writes DATASET/corpus/dedup/signatures."""
     folder = as_path(dataset) / SIGNATURES
-    parameters = _parameters(config.dedup)
-    digest = engine.digest("signatures", [parameters, list(config.dedup.against)], found.folders)
-    stage = engine.Stage("signatures", (folder,), digest, config.runner)
+    stage = engine.Stage("signatures", (folder,), stage_digest(config, found), config.runner)
     engine.make_partitions(stage, partial(_sign_origin, config.dedup), found.jobs(), found.size_bytes)
-    write_json(folder / PARAMETERS, parameters)
+    write_json(folder / PARAMETERS, _parameters(config.dedup))
+
+
+def stage_digest(config: DataConfig, found: Origins) -> str:
+    """What signatures depend on: their parameters, and the documents as the stages before leave them."""
+    return engine.digest("signatures", [_parameters(config.dedup), list(config.dedup.against)], found.folders)
 
 
 def _parameters(config: DedupConfig) -> dict[str, int]:

@@ -10,11 +10,14 @@
 Each stage goes on where it was killed. A new threshold starts at 5, or at 2 where it needs other bands.
 """
 
-from data_pipeline import decide
+from dataclasses import replace
+
+from data_pipeline import decide, engine
 from data_pipeline.config import DataConfig
 from data_pipeline.dedup import components, decontaminate, exact, members, origins, segments, signatures, verdicts
 from data_pipeline.dedup.origins import Origins
-from maxlm.paths import PathLike
+from data_pipeline.dedup.target import Kept, serving, table
+from maxlm.paths import PathLike, as_path
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
@@ -42,3 +45,32 @@ def prepare(config: DataConfig, dataset: PathLike) -> Origins:
     components.run(config, dataset, found)
     members.run(config, dataset, found)
     return found
+
+
+def try_thresholds(config: DataConfig, dataset: PathLike) -> tuple[DataConfig, list[Kept]]:
+    """What each of a grid of thresholds would leave, and the config whose bands serve all of them.
+
+    Raises:
+      DataError: a stage before hasn't been run with this config.
+    """
+    config = replace(config, dedup=serving(config.dedup))
+    return config, table(config, dataset, prepare(config, dataset))
+
+
+def require_current(config: DataConfig, dataset: PathLike) -> None:
+    """Makes sure that what is said of duplicates is said of these documents, with this config.
+
+    Raises:
+      DataError: it isn't, or not yet; names the command to run.
+    """
+    dataset, found = as_path(dataset), origins.find(config, dataset)
+    for folder, digest in (
+        (signatures.SIGNATURES, signatures.stage_digest(config, found)),
+        (components.COMPONENTS, components.stage_digest(config, dataset)),
+        (members.MEMBERS, members.stage_digest(config, dataset)),
+        (exact.REQUESTS, exact.request_digest(config, dataset)),
+        (exact.SHINGLES, exact.stage_digest(config, dataset)),
+        (verdicts.VERDICTS, verdicts.verdict_digest(dataset)),
+        (verdicts.DEDUPED, verdicts.stage_digest(dataset)),
+    ):
+        engine.require(dataset / folder, "dedup", digest)

@@ -35,16 +35,24 @@ _MEMBER_BYTES = 4
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     """Writes DATASET/corpus/attributes/dedup."""
     dataset = as_path(dataset)
-    inputs = [dataset / exact.SHINGLES, dataset / members.MEMBERS]
-    stage = engine.Stage("verdicts", (dataset / VERDICTS,), engine.digest("verdicts", _VERSION, inputs), config.runner)
+    stage = engine.Stage("verdicts", (dataset / VERDICTS,), verdict_digest(dataset), config.runner)
     numbers = {name: number for number, name in enumerate(found.names)}
     settle = partial(_settle, config.dedup, str(dataset), found.names)
     engine.make_partitions(stage, settle, numbers, found.size_bytes // _MEMBER_BYTES)
-    digest = engine.digest("dedup", _VERSION, [dataset / VERDICTS])
-    stage = engine.Stage("dedup", (dataset / DEDUPED,), digest, config.runner)
+    stage = engine.Stage("dedup", (dataset / DEDUPED,), stage_digest(dataset), config.runner)
     jobs = {as_path(origin.documents).name: origin for origin in found.origins if not origin.earlier}
     write = partial(_write, str(dataset), found.names)
     engine.make_partitions(stage, write, jobs, found.size_bytes // _MEMBER_BYTES)
+
+
+def verdict_digest(dataset: PathLike) -> str:
+    """What the verdicts depend on: members and shingle sets."""
+    return engine.digest("verdicts", _VERSION, [as_path(dataset) / name for name in (exact.SHINGLES, members.MEMBERS)])
+
+
+def stage_digest(dataset: PathLike) -> str:
+    """What the attributes depend on: the verdicts."""
+    return engine.digest("dedup", _VERSION, [as_path(dataset) / VERDICTS])
 
 
 def _settle(config: DedupConfig, dataset: str, names: list[str], number: int) -> tuple[Scattered]:

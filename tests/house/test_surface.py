@@ -100,7 +100,7 @@ def test_commands():
     )
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
     assert set(choices) == {*STEPS, "inspect", "report"} == {
-        "ingest", "clean", "segments", "decontaminate", "dedup", "tokenizer", "produce", "inspect", "report",
+        "ingest", "clean", "segments", "decontaminate", "dedup", "decide", "tokenizer", "produce", "inspect", "report",
     }, f"the commands of maxlm-data have changed. {MEANT}scripts call them."  # fmt: skip
 
 
