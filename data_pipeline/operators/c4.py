@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import re2
 
 from data_pipeline.operators.base import Action, Draft, Finding, Operator, Verdict
-from data_pipeline.operators.words import split_words
+from data_pipeline.operators.words import has_words, split_words
 
 _CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 _LINE_ENDS = (".", "?", "!", '"', "'")
@@ -96,7 +96,7 @@ class C4(Operator):
         lines = [line.strip() for line in lines]
         # Where no white space follows upon other, each space ends a word.
         enough = len(draft.text) if _SPACES.search(draft.of(str.encode)) else self.min_line_words - 1
-        kept = [line for line in lines if line.count(" ") >= enough or self._has_words(line)]
+        kept = [line for line in lines if line.count(" ") >= enough or has_words(line, self.min_line_words)]
         removed = Counter(short_lines=sum(map(bool, lines)) - sum(map(bool, kept)))
         sentences = 0
         for line in filter(None, kept):
@@ -108,10 +108,6 @@ class C4(Operator):
     def _judge_sentences(self, sentences: int) -> Finding | None:
         return Finding("too_few_sentences", sentences) if sentences < self.min_sentences else None
 
-    def _has_words(self, line: str) -> bool:
-        least = self.min_line_words
-        return len(line.split(None, least)) >= least or len(split_words(line)) >= least
-
     def _rule_against(self, line: str, raw: str, watched: frozenset[str]) -> str:
         """The first rule that `line`, `raw` without its citations, breaks; "": none. The order is datatrove's."""
         if self.max_word_chars and len(raw) > self.max_word_chars:
@@ -119,7 +115,7 @@ class C4(Operator):
                 return "lines_with_long_words"
         if self.terminal_punctuation and (not line.endswith(_LINE_ENDS) or line.endswith("...")):
             return "lines_without_punctuation"
-        if not self._has_words(raw):
+        if not has_words(raw, self.min_line_words):
             return "short_lines"
         if not watched:
             return ""

@@ -88,6 +88,11 @@ def census(text: str) -> Census:
     )
 
 
+def num_words(text: str) -> int:
+    """The words of a text, for who needs to know no more."""
+    return int(np.count_nonzero(_read(text)[2]))
+
+
 @cache
 def hash_word(word: str) -> np.uint64:
     """The hash that `word` has in every census."""
@@ -95,20 +100,14 @@ def hash_word(word: str) -> np.uint64:
 
 
 def _count(text: str) -> Census:
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    kinds = _kind_of_code().take(codes, mode="clip")
-    spaces = (kinds & SPACE) != 0
-    alone = (kinds & OWN_WORD) != 0
-    # A word begins after white space or a character that is its own word, and at such a character.
-    begins = ~spaces
-    begins[1:] &= spaces[:-1] | alone[:-1] | alone[1:]
+    codes, kinds, begins = _read(text)
     starts = np.flatnonzero(begins)
     by_kind = np.bincount(kinds, minlength=256)
     if not starts.size:
         nothing = np.empty(0, np.int64)
         return Census(len(text), by_kind, nothing, nothing, np.empty(0, np.uint8), np.empty(0, np.uint64))
     # From one start to the next lie a word and the white space behind it, which counts as nothing.
-    filled = ~spaces
+    filled = (kinds & SPACE) == 0
     lengths = np.add.reduceat(filled, starts, dtype=np.int64)
     hashes = codes * _MIXER
     hashes ^= hashes >> np.uint64(32)
@@ -121,6 +120,18 @@ def _count(text: str) -> Census:
     words ^= words >> np.uint64(32)
     words *= _MIXER
     return Census(len(text), by_kind, starts, lengths, np.bitwise_or.reduceat(kinds, starts), words)
+
+
+def _read(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The code and the kinds of each character, and whether a word begins there."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    kinds = _kind_of_code().take(codes, mode="clip")
+    spaces = (kinds & SPACE) != 0
+    alone = (kinds & OWN_WORD) != 0
+    # A word begins after white space or a character that is its own word, and at such a character.
+    begins = ~spaces
+    begins[1:] &= spaces[:-1] | alone[:-1] | alone[1:]
+    return codes, kinds, begins
 
 
 @lru_cache(maxsize=24)

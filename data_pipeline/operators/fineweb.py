@@ -6,7 +6,7 @@ Penedo et al. 2024 (FineWeb), arXiv 2406.17557, section 3.6, read as datatrove's
 from dataclasses import dataclass
 
 from data_pipeline.operators.base import Draft, Filter, Finding
-from data_pipeline.operators.census import TERMINAL_PUNCTUATION, census
+from data_pipeline.operators.census import TERMINAL_PUNCTUATION, num_words
 from data_pipeline.operators.repetition import duplicates, find_again, lines
 
 
@@ -38,5 +38,5 @@ class FineWeb(Filter):
         # What white space separates is at least one word, and quicker to count.
         if line_ends / len(draft.text.split()) <= self.max_line_ends:
             return None
-        ratio = line_ends / draft.of(census).num_words
+        ratio = line_ends / num_words(draft.text)
         return Finding("too_many_line_ends", ratio) if ratio > self.max_line_ends else None

@@ -1,7 +1,7 @@
 """Words of a text, for rules that count them: scripts written without spaces count by the character."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from data_pipeline.ingest.language import HAN, KANA
 
@@ -14,3 +14,13 @@ _WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 def split_words(text: str) -> tuple[str, ...]:
     """What white space separates, and each character of a script without spaces by itself."""
     return tuple(text.split() if text.isascii() else _WORD.findall(text))
+
+
+def has_words(text: str, least: int) -> bool:
+    """Whether a text has at least so many words; reads no further than it must."""
+    return least <= len(text.split(None, least)) or _first_words(least).match(text) is not None
+
+
+@cache
+def _first_words(count: int) -> re.Pattern[str]:
+    return re.compile(rf"(?:\s*+(?:[{UNSPACED}]|[^\s{UNSPACED}]++)){{{count}}}")

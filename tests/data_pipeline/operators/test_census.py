@@ -4,7 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.operators import census as census_lib
-from data_pipeline.operators.census import DIGIT, HAN_LETTER, LATIN_LETTER, LETTER, PLAIN, SPACE, census, hash_word
+from data_pipeline.operators.census import (
+    DIGIT,
+    HAN_LETTER,
+    LATIN_LETTER,
+    LETTER,
+    PLAIN,
+    SPACE,
+    census,
+    hash_word,
+    num_words,
+)
 from data_pipeline.operators.words import split_words
 
 texts = st.text(st.one_of(st.sampled_from("ab. \n床前１é\U000e0041"), st.characters()))
@@ -15,6 +25,7 @@ def test_words_are_those_of_split_words(text):
     counted = census(text)
     words = [text[start : counted.end(i)] for i, start in enumerate(counted.starts)]
     assert words == list(split_words(text))
+    assert num_words(text) == counted.num_words == len(words)
     assert counted.lengths.tolist() == [len(word) for word in words]
     assert np.array_equal(counted.hashes, [hash_word(word) for word in words])
     assert len(set(counted.hashes.tolist())) == len(set(words))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.operators.words import split_words
+from data_pipeline.operators.words import has_words, split_words
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_words(text, words):
 @given(st.text())
 def test_only_white_space_is_lost(text):
     assert "".join(split_words(text)) == "".join(text.split())
+
+
+@given(st.text(st.one_of(st.sampled_from("ab床 \n"), st.characters())), st.integers(0, 6))
+def test_having_words_is_counting_them(text, least):
+    assert has_words(text, least) == (len(split_words(text)) >= least)
