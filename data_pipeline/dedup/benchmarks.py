@@ -30,6 +30,7 @@ RUN = pa.schema([("run", pa.uint64()), ("item", pa.int32()), ("length", pa.int32
 TEMPLATE = pa.schema([("file", pa.string()), ("items", pa.int64()), ("runs", pa.int64()), ("text", pa.string())])
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
 _BATCH_CHARACTERS = 1_000_000
+_MIN_TABLE_BITS = 21  # 256 KB: fits into a core's cache, and hardly anything passes by chance
 _SHOWN_CHARACTERS = 200
 
 
@@ -262,22 +263,32 @@ class Index:
         run, self.items, length = (runs[name].to_numpy() for name in ("run", "item", "length"))
         self.runs, self._starts = np.unique(run, return_index=True)
         self.plain = runs["plain"].to_numpy()[self._starts]
+        self._length = length[self._starts]
         self._ends = np.append(self._starts[1:], len(run))
         self.lengths = np.unique(length).tolist()
 
     @cached_property
-    def _present(self) -> tuple[np.ndarray, np.uint64]:
-        """Of the leading bits of a hash, whether any run has them: tells nearly all that is not here at one look."""
-        bits = min(28, max(16, int(len(self.runs) * 16).bit_length()))
-        shift = np.uint64(64 - bits)
-        present = np.zeros(1 << bits, bool)
-        present[self.runs >> shift] = True
-        return present, shift
+    def _present(self) -> dict[int, tuple[np.ndarray, np.uint64]]:
+        """For each length, a bit for each beginning of a hash: whether any run of the length begins so.
 
-    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of `hashes` are runs of an item, and the runs' numbers."""
-        present, shift = self._present
-        likely = np.flatnonzero(present[hashes >> shift])
+        That tells nearly all that is not here at one look, into tables that are small but for one or two lengths.
+        """
+        tables = {}
+        for length in self.lengths:
+            runs = self.runs[self._length == length]
+            bits = min(32, max(_MIN_TABLE_BITS, (len(runs) * 32).bit_length()))
+            shift = np.uint64(64 - bits)
+            present = np.zeros(1 << bits, bool)
+            present[runs >> shift] = True
+            tables[length] = np.packbits(present, bitorder="little"), shift
+        return tables
+
+    def find(self, hashes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which of `hashes`, of runs of `length` words, are runs of an item, and the runs' numbers."""
+        present, shift = self._present[length]
+        place = hashes >> shift
+        bit = present[place >> np.uint64(3)] >> (place & np.uint64(7)).astype(np.uint8)
+        likely = np.flatnonzero(bit & 1)
         place = np.minimum(np.searchsorted(self.runs, hashes[likely]), len(self.runs) - 1)
         right = self.runs[place] == hashes[likely]
         return likely[right], place[right]

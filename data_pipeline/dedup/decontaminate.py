@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from etils import epath
 
-from data_pipeline import attributes, engine, exchange
+from data_pipeline import attributes, engine, exchange, shingles
 from data_pipeline.config import DataConfig, DecontaminateConfig
 from data_pipeline.dedup import benchmarks, contamination, wordruns
 from data_pipeline.dedup.contamination import HIT
@@ -132,9 +132,11 @@ def scan(index: benchmarks.Index, texts: Sequence[str | None]) -> pa.Table:
         words = wordruns.words_of([text for _, _, text in pieces])
         rows = np.array([row for row, _, _ in pieces], np.int64)
         offsets = np.array([offset for _, offset, _ in pieces], np.int64)
-        for length, start, hashes in wordruns.runs(words, index.lengths):
-            which, place = index.find(hashes)
-            first = start[which]
+        hashes_of_lengths = shingles.runs_of_lengths(words.hashes, index.lengths)
+        for length, hashes in zip(index.lengths, hashes_of_lengths, strict=True):
+            first, place = index.find(hashes, length)
+            within = words.text[first] == words.text[first + length - 1]
+            first, place = first[within], place[within]
             piece = words.text[first]
             begin, end = words.start[first] + offsets[piece], words.end[first + length - 1] + offsets[piece]
             found.append((rows[piece], index.runs[place], begin, end))

@@ -60,7 +60,7 @@ def words_of(texts: Sequence[str]) -> Words:
     starts, ends = places[starts], places[ends - 1] + 1
     lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + len(_SEPARATOR)
     begins = np.cumsum(lengths) - lengths
-    text = np.searchsorted(begins, starts, side="right") - 1
+    text = np.repeat(np.arange(len(texts)), np.diff(np.searchsorted(starts, begins), append=len(starts)))
     return Words(hashes, text, starts - begins[text], ends - begins[text], unspaced, number)
 
 

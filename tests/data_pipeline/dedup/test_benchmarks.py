@@ -126,7 +126,7 @@ def test_the_index_finds_what_is_there_and_nothing_else(tmp_path):
     generator = np.random.default_rng(1)
     asked = np.concatenate([generator.integers(0, 2**64, 100_000, np.uint64), known, known + np.uint64(1)])
     generator.shuffle(asked)
-    which, place = index.find(asked)
+    which, place = index.find(asked, 13)
     assert sorted(which.tolist()) == np.flatnonzero(np.isin(asked, known)).tolist()
     assert (index.runs[place] == asked[which]).all()
     of, items = index.items_of(place)
