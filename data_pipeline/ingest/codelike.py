@@ -3,7 +3,7 @@
 import re
 
 # Enough lines to judge by, at little cost: the beginning, the middle and the end of a long text.
-_PIECE = 800  # characters
+_PIECE = 700  # characters
 _MIN_LINES = 3
 
 # TeX, Markdown, reStructuredText, HTML and JSON have braces and keywords too, and are no program code.
@@ -31,7 +31,7 @@ _COMMENT = re.compile(r"^\s*(?://|\*[ /]|\*$|#(?!\s*(?:include|define|if|endif|p
 _COMMENT_BLOCK = re.compile(r"(\"\"\"|''')[\s\S]*?(?:\1|\Z)|/\*[\s\S]*?(?:\*/|\Z)")
 _FENCE = re.compile(r"^ *(?:```|~~~)", re.MULTILINE)  # prose with code in it: Markdown
 _SIGNS = "(){}=;:[]"
-_MIN_SIGNS = 0.02  # of all characters; English prose has some 0.003, Python 0.08
+_MIN_SIGNS = 0.03  # of all characters; English prose has some 0.003, Python 0.08
 _WHOLE_LINE = 60  # characters: a paragraph without line ends counts as that many lines of this length
 
 
@@ -44,7 +44,9 @@ def code_share(text: str) -> float:
     if sum(map(sample.count, _SIGNS)) < _MIN_SIGNS * len(sample) or _FENCE.search(sample):
         return 0.0
     code = other = 0
-    for line in _COMMENT_BLOCK.sub("", sample).split("\n"):
+    if any(sign in sample for sign in ('"""', "'''", "/*")):
+        sample = _COMMENT_BLOCK.sub("", sample)
+    for line in sample.split("\n"):
         if not line.strip() or _COMMENT.match(line):
             continue
         if not _MARKUP.match(line) and _CODE.search(line[:300]):

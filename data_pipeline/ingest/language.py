@@ -20,13 +20,13 @@ CODE = "code"
 OTHER = "other"
 
 # A long text is judged by its beginning, its middle and its end: it costs as much as a short one.
-_PIECE = 200  # characters
+_PIECE = 160  # characters
 _HAN_RUN = re.compile(f"[{HAN}]+")
 _KANA_RUN = re.compile(f"[{KANA}]+")
 _LETTER_RUN = re.compile(r"[^\W\d_]+")
 # Not letters of any language, and much of some texts: addresses, names of commands, TeX.
 _NO_PROSE = re.compile(r"(?<![!-~])[!-.0-;?A-Z\[\]^`a-z|~]*+[@\\_/=<>{}][!-~]*")
-_MIN_PROSE = 0.5  # of the letters: where leaving them out leaves less, they stay
+_MIN_PROSE = 0.5  # of the characters: where leaving them out leaves less, they stay
 
 # One Han character carries about as much as a whole Latin word, so Chinese prose full of English terms still has
 # far more Latin letters than characters.
@@ -88,9 +88,7 @@ def _sample(text: str) -> str:
 
 def _prose(sample: str) -> str:
     prose = _NO_PROSE.sub("", sample)
-    if len(prose) == len(sample) or _count(_LETTER_RUN, prose) < _MIN_PROSE * _count(_LETTER_RUN, sample):
-        return sample
-    return prose
+    return prose if len(prose) >= _MIN_PROSE * len(sample) else sample
 
 
 def _ask_model(sample: str) -> Identified:

@@ -91,6 +91,9 @@ PROSE = [
     "The advertisement in the paper promised a room with a view.",
     "Next, chapter two treats of whales.",
     "I accept all that you say.",
+    "“We don't want any store-bought cookies,” he said.",
+    "(C) 4000, 28000",
+    "文章标题：生活中的小事",
 ]
 
 
