@@ -124,12 +124,11 @@ def held_units(
         if text is None:
             continue
         spans = split(text, options.unit)
-        normals = [normal(text[start:end]) for start, end in spans]
         code = np.array(fenced(text), np.int64).reshape(-1, 2)
         inside = _overlap(np.array(spans, np.int64).reshape(-1, 2), code)
-        counting = [i for i, unit in enumerate(normals) if not inside[i] and enough.match(unit)]
+        counting = [i for i, (start, end) in enumerate(spans) if not inside[i] and enough.match(text, start, end)]
         pending.append((row, spans, np.array(counting, np.int64)))
-        strings += [normals[i] for i in counting]
+        strings += [normal(text[slice(*spans[i])]) for i in counting]
         if len(strings) >= _BATCH_UNITS:
             yield from _keyed(options, pending, strings, sources)
             pending, strings = [], []
