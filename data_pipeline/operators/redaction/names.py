@@ -41,7 +41,7 @@ _SURNAMES = frozenset(
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖萧田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪"
     "范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤温康施文牛樊葛邢安齐易乔伍庞颜倪庄聂"
     "章鲁岳翟殷詹申欧耿关兰焦俞左柳甘祝包宁尚符舒阮柯纪梅童凌毕单季裴霍涂成苗谷盛曲翁冉骆蓝路游辛靳管柴蒙鲍华喻祁蒲房滕屈饶"
-    "解牟艾尤阳时穆农司卓古吉缪简车项连芦麦褚娄窦戚岑景党宫费卜冷晏席卫米柏宗瞿桂全佟应臧闵苟邬边卞姬师和仇栾隋商刁沙荣巫寇"
+    "傅阎赖常解牟艾尤阳时穆农司卓古吉缪简车项连芦麦褚娄窦戚岑景党宫费卜冷晏席卫米柏宗瞿桂全佟应臧闵苟邬边卞姬师和仇栾隋商刁沙荣巫寇"
     "劉陳楊黃趙吳馬鄭謝許韓馮鄧蕭蔣餘葉蘇魏呂盧鍾譚陸賈韋鄒閻龍陶顧龔萬錢嚴湯溫歐龐顏聶魯關蘭紀單駱藍遊"
 )
 _COMPOUND = """欧阳 上官 司马 诸葛 皇甫 尉迟 公孙 慕容 令狐 司徒 夏侯
@@ -61,7 +61,7 @@ _NO_SURNAMES = frozenset(
 )
 # What often goes right before a bare surname; behind other characters it is more likely the end of a word.
 _LEADS = frozenset(
-    "的是和与跟对向给请问找叫让把被了着说位名见到在由为以及谢访听据但这那该同随替帮陪诉比像如因后前时候起从且或邀而将使聘"
+    "的是和与跟对向给请问找叫让把被了着说位名见到在由为以及谢访听据但这那该同随替帮陪诉比像如因后前时候起从天日年月午晚早里上中且或邀而将使聘"
 )
 
 
@@ -89,10 +89,13 @@ def _western(view: View) -> Iterator[Span]:
             if word is None or word.group() in _NO_NAMES or _TITLED.match(raw, at) is not None:
                 break
             end, words = word.end(), words + 1
+            if word.group().endswith(b"'s"):
+                end -= 2
+                break
             if raw[end : end + 1] != b" ":
                 break
             at = end + 1
-        if words and not view.word_at(end):
+        if words:
             yield start, end
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-from data_pipeline.operators.redaction.view import Span, View, numbers, pattern
+from data_pipeline.operators.redaction.view import OTHER, Span, View, numbers, pattern
 
 _SHAPES = (
     # +country, at most 15 digits in groups. (0) is the trunk digit some write. (+49) 30 …
@@ -93,7 +93,7 @@ def _judge(view: View, start: int, end: int) -> Span | None:
 
 def _stands_alone(view: View, start: int, end: int, announced: bool) -> bool:
     """Whether nothing beside the digits makes them a piece of a word, a path, a formula, a sum or a longer number."""
-    if view.word_at(start - 1) or view.word_at(end):
+    if (view.word_at(start - 1) or view.word_at(end)) and not _between_words(view, start, end):
         return False
     before, after = view.byte_at(start - 1), view.byte_at(end)
     if before in (b"$", b"+") or after in (b"$", b"=") or view.text[end : end + 1] in _UNITS:
@@ -107,6 +107,12 @@ def _stands_alone(view: View, start: int, end: int, announced: bool) -> bool:
     return announced or not (before in (b"-", b"/", b"+") and view.word_at(start - 2) and not view.digit_at(start - 2))
 
 
+def _between_words(view: View, start: int, end: int) -> bool:
+    """Whether Latin letters stand on one side and Chinese on the other, as in 微信13812345678QQ群 and in no digest."""
+    before, after = view.raw[start - 1] if start else 0, view.raw[end] if end < len(view.raw) else 0
+    return (before == OTHER and chr(after).isalpha()) or (after == OTHER and chr(before).isalpha())
+
+
 def _is_number(view: View, start: int, end: int, announced: bool) -> bool:
     raw = view.raw[start:end]
     digits = _digits(raw)
@@ -118,7 +124,8 @@ def _is_number(view: View, start: int, end: int, announced: bool) -> bool:
         return _is_international(raw.decode(), announced)
     if raw[:2] == b"00":
         return _is_international("+" + raw[2:].decode(), announced)
-    if _MOBILE_CN.fullmatch(raw) and _fits(digits[-11:], "CN"):
+    national = digits.removeprefix(b"00").removeprefix(b"86")
+    if _MOBILE_CN.fullmatch(raw) and len(national) == 11 and _fits(national, "CN"):
         return True
     if not announced and b" " in raw and raw[:1] != b"(" and _in_row(view, start, end):
         return False

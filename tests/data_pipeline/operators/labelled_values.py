@@ -341,6 +341,29 @@ def password(rng: Random) -> str:
     return rng.choice(string.ascii_letters) + made[1:-1] + rng.choice(string.digits)
 
 
+# --- names ------------------------------------------------------------------------------------------------------------
+
+# The commonest surnames by the census of 2020, two compound ones, and characters often given.
+_SURNAMES_ZH = "王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 林 罗 高 郑 梁 谢 宋 唐 韩 冯 董 程 曹 袁 邓 许 傅 欧阳 诸葛".split()
+_GIVEN_ZH = "伟芳娜敏静丽强磊军洋勇艳杰娟涛超霞平刚桂英华玉萍红玲建国明志海燕雪梅文斌欣怡子涵浩宇轩梓晨思"
+_NAMES = {
+    "en": (
+        "James Mary Robert Linda Aisha Emily Noah J. M.",
+        "Smith Johnson O'Brien Lee Brown-Hill McDonald Okafor Patel",
+    ),
+    "de": ("Hans Petra Jürgen Sabine Käthe", "Müller Schmidt Weiß Schäfer von Bülow Krüger"),
+    "fr": ("Élise Jean Zoé Pierre", "Dupont Lefèvre Moreau de Gaulle Garnier"),
+}
+
+
+def name(rng: Random, language: str) -> str:
+    if language == "zh":
+        return rng.choice(_SURNAMES_ZH) + "".join(rng.choices(_GIVEN_ZH, k=rng.choice([0, 1, 2, 2])))
+    first, last = (part.split() for part in _NAMES[language])
+    last = [f"{a} {b}" if a in ("von", "de") else b for a, b in pairwise(["", *last]) if b not in ("von", "de")]
+    return rng.choice([rng.choice(last), f"{rng.choice(first)} {rng.choice(last)}"])
+
+
 MAKERS: dict[str, Callable[[Random], str]] = {
     "email": email,
     "phone": lambda rng: rng.choice(PHONES)(rng),

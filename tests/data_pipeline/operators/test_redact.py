@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data_pipeline.operators.base import Draft
 from data_pipeline.operators.redact import Redact, find
-from tests.data_pipeline.operators.labelled import labelled, score
+from tests.data_pipeline.operators.labelled import labelled, named, score
 from tests.data_pipeline.operators.labelled_values import MAKERS, PHONES
 
 EMAILS = [
@@ -158,6 +158,8 @@ def test_near_misses_stay(text):
         ("13812345678/13912345678", "<phone>/<phone>"),
         ("2024 138 1234 5678", "2024 <phone>"),
         ("Tel.010-62345678", "Tel.<phone>"),
+        ("微信13812345678QQ598471284", "微信<phone>QQ598471284"),
+        ('"timestamp": 1513674314000', '"timestamp": 1513674314000'),
         ("Tel:13812345678", "Tel:<phone>"),
         ("Tel: 02079460958 or 02079460958", "Tel: <phone> or 02079460958"),
         ("电话62345678，编号62345678", "电话<phone>，编号62345678"),
@@ -204,6 +206,13 @@ def test_precision_and_recall(seed):
         assert measured.right + measured.missed == 300
         assert measured.precision >= 0.97, (kind, measured)
         assert measured.recall >= 0.97, (kind, measured)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_precision_and_recall_of_names(seed):
+    measured = score(named(seed), lambda text: find(text, ["name"]))["name"]
+    assert measured.right + measured.missed == 300
+    assert min(measured.precision, measured.recall) >= 0.97, measured
 
 
 @pytest.mark.parametrize("make", PHONES, ids=lambda make: make.__name__)
