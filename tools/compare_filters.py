@@ -225,6 +225,7 @@ def main() -> None:
     texts = drawn(args.folder, args.chars, args.documents, args.chinese, args.seed)
     compared = rules(_our_words() if args.words == "ours" else "eng")
     tallies = {rule: {script: Tally() for script in SCRIPTS} for rule in compared}
+    unexplained = "UNEXPLAINED" if args.words == "ours" else "other words, or unexplained"
     seconds = [0.0, 0.0]
     for text in texts:
         draft, script = Draft(text), SCRIPTS[unspaced(text)]
@@ -239,7 +240,7 @@ def main() -> None:
             tally.documents += 1
             tally.dropped += not theirs[0]
             if not same(ours, theirs):
-                why = cause(rule, operators, block, text, ours, reason) or "UNEXPLAINED"
+                why = cause(rule, operators, block, text, ours, reason) or unexplained
                 tally.causes[why] += 1
                 if tally.causes[why] <= args.show:
                     print(f"-- {rule}: {why}; ours {ours[0]}, theirs {theirs[0]}: {text[:200]!r}", file=sys.stderr)
