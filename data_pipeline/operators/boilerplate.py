@@ -164,6 +164,7 @@ _HEADING = re.compile(
     r"[ \t]*[:：}]?(?:\*\*| *=+)?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_ANY_HEADING = re2.compile(r"(?i)(?:references|bibliography|works cited|literature cited|文献|资料|参考书目).*\n")
 _REFERENCE = re.compile(
     r"^\s*(?:\[\w+\]|［\w+］|【\d+】|〔\d+〕|\^|\(\d+\)|（\d+）)"
     r"|\bdoi\b|\barxiv\b|https?://|\bet al\b|\b(?:pp|vol|no|eds?)\.\s|\[[JMCDNPRSZ](?:/OL)?\]"
@@ -183,6 +184,8 @@ class References(Edit):
 
     def edit(self, draft: Draft) -> tuple[str, dict[str, int]]:
         text, count = draft.text, 0
+        if not _ANY_HEADING.search(draft.of(str.encode)):
+            return text, {}
         # What is cut may have hidden another list before it.
         while (start := _references_start(text)) is not None:
             text, count = text[:start].rstrip(), count + 1

@@ -39,8 +39,6 @@ _COMPATIBLE = re.compile(
     "\ufe70-\ufefc]+"
 )
 _SPACE = " \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
-# Begins at the first of a run of spaces, so that long runs cost no more than their length. "\ " is a space in TeX.
-_TRAILING = re.compile(rf"(?<![{_SPACE}\\])[{_SPACE}]++$|(?<=\\[{_SPACE}])[{_SPACE}]++$", re.MULTILINE)
 _EDGES = re.compile(r"\A\n+|(?<!\n)\n\n+\Z")
 _ANY_SPACE = re2.compile(rf"[{_SPACE}](?:\n|\z)|\n\n\n|\A\n|\n\n\z")
 
@@ -71,12 +69,25 @@ class Normalise(Edit):
         return text, counts
 
     def _trim(self, text: str, counts: dict[str, int]) -> str:
-        text, counts["trailing_space"] = _TRAILING.subn("", text)
+        text, counts["trailing_space"] = _trim_lines(text)
         longest = "\n" * (self.max_blank_lines + 1)
-        text, inner = re.subn("(?<!\n)" + longest + "\n+", longest, text)
+        inner = 0
+        if longest + "\n" in text:
+            text, inner = re.subn(longest + "\n+", longest, text)
         text, outer = _EDGES.subn(lambda match: "\n" if match.start() else "", text)
         counts["blank_line"] = inner + outer
         return text
+
+
+def _trim_lines(text: str) -> tuple[str, int]:
+    lines, count = text.split("\n"), 0
+    for i, line in enumerate(lines):
+        if line and line[-1] in _SPACE:
+            end = len(line.rstrip(_SPACE))
+            end += line[:end].endswith("\\")  # "\ " is a space in TeX
+            if end < len(line):
+                lines[i], count = line[:end], count + 1
+    return "\n".join(lines) if count else text, count
 
 
 def _remove_invisible(text: str, counts: dict[str, int]) -> str:
