@@ -60,8 +60,9 @@ def run(config: DataConfig, dataset: PathLike) -> None:
 
 
 def stage_digest(config: DataConfig, dataset: PathLike) -> str:
-    """What the clean stage depends on: the recipe and the documents."""
-    return engine.digest("clean", [_VERSION, [asdict(step) for step in config.recipe]], [as_path(dataset) / INGESTED])
+    """What the clean stage depends on: the recipe, the lists that it names, and the documents."""
+    steps = [[asdict(step), table.listed_files(step.params)] for step in config.recipe]
+    return engine.digest("clean", [_VERSION, steps], [as_path(dataset) / INGESTED])
 
 
 def build(recipe: Sequence[OperatorConfig]) -> list[tuple[OperatorConfig, Operator]]:

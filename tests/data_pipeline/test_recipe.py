@@ -63,6 +63,16 @@ def test_a_changed_recipe_is_run_again(tmp_path):
     assert ids == [row["id"] for row in rows_of(tmp_path / "data" / INGESTED)]
 
 
+def test_what_a_list_holds_counts_with_the_recipe(tmp_path):
+    words = tmp_path / "words.txt"
+    config = DataConfig(recipe=(OperatorConfig("keywords", params={"lists": ["zh", str(words)]}),))
+    digests = []
+    for content in ("one", "two", "one"):
+        words.write_text(content, encoding="utf-8")
+        digests.append(recipe.stage_digest(config, tmp_path))
+    assert digests[0] == digests[2] != digests[1]
+
+
 def test_nothing_ingested_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist: run `maxlm-data ingest` first"):
         recipe.run(DataConfig(), tmp_path)
