@@ -1,14 +1,15 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from data_pipeline import attributes, engine, ingest, recipe
-from data_pipeline.config import DataConfig, DecontaminateConfig, OperatorConfig, SourceConfig
+from data_pipeline import attributes, dedup, engine, ingest, recipe
+from data_pipeline.config import DataConfig, DecontaminateConfig, OperatorConfig, SegmentsConfig, SourceConfig
 from data_pipeline.dedup import benchmarks, contamination, decontaminate
-from data_pipeline.document import INGESTED
+from data_pipeline.document import DOCUMENTS, INGESTED, REMOVED_DOCUMENTS
 from data_pipeline.ingest.stage import document_id
 from maxlm.errors import ConfigError, DataError
 from tests.data_pipeline.tables import contents, rows_of, write_jsonl
@@ -234,6 +235,20 @@ def test_other_benchmarks_start_again(tmp_path):
     (tmp_path / "bench" / "more.txt").write_text(prose(1, 30))
     decontaminate.run(config, dataset)
     assert all(row["reason"] for row in said(dataset).values())
+
+
+def test_dedup_cuts_and_decontaminates_first_and_decides_by_all(tmp_path):
+    banner = "Read more stories like this one on our pages."
+    leak = f"{banner}\n{QUESTION}"
+    texts = [leak, *(f"{banner}\n{prose(i, 40)}" for i in range(3))]
+    config, dataset = prepared(tmp_path, texts)
+    config = replace(config, segments=SegmentsConfig(unit="line", min_documents=4))
+    dedup.run(config, dataset)
+    assert {row["text"] for row in rows_of(dataset / DOCUMENTS)} == {prose(i, 40) for i in range(3)}
+    [gone] = rows_of(dataset / REMOVED_DOCUMENTS)
+    assert (gone["operator"], gone["reason"]) == ("decontaminate", "benchmark_overlap")
+    assert gone["evidence"].startswith("15 of 15 runs of test.jsonl item 0: Mia picks")
+    assert gone["text"][gone["start"] : gone["end"]] == QUESTION[:-1]
 
 
 def test_off_without_benchmarks_and_refused_without_documents(tmp_path):
