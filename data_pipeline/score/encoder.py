@@ -82,14 +82,14 @@ class EncoderScorer:
 
     @classmethod
     def load(
-        cls, path: PathLike, mesh: MeshSizes = _MESH, dtype: str = "float32", batch_tokens: int = 16_384
+        cls, path: PathLike, mesh: MeshSizes = _MESH, dtype: str = "", batch_tokens: int = 16_384
     ) -> "EncoderScorer":
         """Reads a folder that `train` wrote, or any checkpoint for sequence classification with its tokenizer.
 
         Args:
           path: the folder.
           mesh: devices, as in training.
-          dtype: of the computation.
+          dtype: of the computation; "": as in training, else float32.
           batch_tokens: places of a batch on each device.
 
         Raises:
@@ -101,7 +101,12 @@ class EncoderScorer:
         applied_path = as_path(path) / SCORE_FILE
         applied = read_json(applied_path, "how an encoder is applied") if applied_path.exists() else {}
         loaded = classifier.load(
-            path, mesh, dtype, batch_tokens, int(applied.get("max_tokens", 512)), int(applied.get("windows", 1))
+            path,
+            mesh,
+            dtype or applied.get("dtype", "float32"),
+            batch_tokens,
+            int(applied.get("max_tokens", 512)),
+            int(applied.get("windows", 1)),
         )
         labels = () if loaded.encoder.regression else loaded.encoder.labels
         positive = str(applied.get("positive", ""))

@@ -80,7 +80,12 @@ def fit(
     (out / CONFIG_FILE).unlink(missing_ok=True)
     tokenizer.save(out)
     write_json(out / REPORT_FILE, report)
-    applied = {"positive": settings.positive, "max_tokens": classifier.max_tokens, "windows": settings.windows}
+    applied = {
+        "positive": settings.positive,
+        "max_tokens": classifier.max_tokens,
+        "windows": settings.windows,
+        "dtype": settings.dtype,
+    }
     write_json(out / SCORE_FILE, applied)
     save_encoder(out, encoder._replace(params=best))
     return report

@@ -84,7 +84,9 @@ def test_from_a_checkpoint(trained, tmp_path):
     """Other labels on the same topics: body and tokenizer are the checkpoint's, and little training is needed."""
     folder, _, _ = trained
     file = _file(tmp_path / "rows.jsonl", 120, 2, {"sport": "no", "money": "yes", "farm": "no"}.get)
-    settings = replace(SETTINGS, start=str(folder / "model"), epochs=3, learning_rate=5e-3, positive="yes")
+    settings = replace(
+        SETTINGS, start=str(folder / "model"), epochs=3, learning_rate=5e-3, positive="yes", dtype="bfloat16"
+    )
     report = train([file], tmp_path / "model", settings)
     assert report["held_out"]["accuracy"] > 0.8
     assert (report["texts"], report["chosen_by"], report["held_out"]["texts"]) == (96, 12, 12)
@@ -92,9 +94,9 @@ def test_from_a_checkpoint(trained, tmp_path):
     old, new = (load_file(path / "model" / "model.safetensors") for path in (folder, tmp_path))
     moved = np.abs(old["bert.encoder.layer.0.output.dense.weight"] - new["bert.encoder.layer.0.output.dense.weight"])
     assert 0 < moved.max() < 0.1
-    scores, labels = EncoderScorer.load(tmp_path / "model").score(
-        ["银行 股票 fund 利率", "球队 进球 goal", "水稻 rice pig"]
-    )
+    scorer = EncoderScorer.load(tmp_path / "model")
+    assert scorer.classifier.encoder.config.dtype == "bfloat16"  # as trained
+    scores, labels = scorer.score(["银行 股票 fund 利率", "球队 进球 goal", "水稻 rice pig"])
     assert labels == ["yes", "no", "no"]
     assert scores[0] > 0.5 > scores[1:].max()  # the positive class's probability, whatever the label
 
