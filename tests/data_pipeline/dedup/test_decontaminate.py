@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from data_pipeline import attributes, dedup, engine, ingest, recipe
+from data_pipeline import attributes, cli, dedup, engine, ingest, recipe
 from data_pipeline.config import DataConfig, DecontaminateConfig, OperatorConfig, SegmentsConfig, SourceConfig
 from data_pipeline.dedup import benchmarks, contamination, decontaminate
 from data_pipeline.document import DOCUMENTS, INGESTED, REMOVED_DOCUMENTS
@@ -249,6 +250,30 @@ def test_dedup_cuts_and_decontaminates_first_and_decides_by_all(tmp_path):
     assert (gone["operator"], gone["reason"]) == ("decontaminate", "benchmark_overlap")
     assert gone["evidence"].startswith("15 of 15 runs of test.jsonl item 0: Mia picks")
     assert gone["text"][gone["start"] : gone["end"]] == QUESTION[:-1]
+
+
+def test_the_commands(tmp_path, capsys):
+    write_jsonl(tmp_path / "in.jsonl", QUESTION, prose(1, 40))
+    write_jsonl(tmp_path / "bench.jsonl", QUESTION)
+    for command, asked in (("segments", "config.segments.unit"), ("decontaminate", "config.decontaminate.benchmarks")):
+        with pytest.raises(ConfigError, match=re.escape(asked)):
+            cli.run([command, "--config=configs/data/base.py", f"--dataset={tmp_path}/data"])
+    (tmp_path / "config.py").write_text(f"""
+from data_pipeline.config import base
+def get_config():
+    config = base()
+    config.sources = [{{"path": "{tmp_path}/in.jsonl"}}]
+    config.segments.unit = "line"
+    config.decontaminate.benchmarks = ("{tmp_path}/bench.jsonl",)
+    return config
+""")
+    for command in ("ingest", "clean", "segments", "decontaminate"):
+        cli.run([command, f"--config={tmp_path}/config.py", f"--dataset={tmp_path}/data"])
+    cli.run(["inspect", f"--dataset={tmp_path}/data", "--hits"])
+    told = capsys.readouterr().out
+    assert "repeats to be cut from 0 documents" in told
+    assert "1 benchmark items found in 1 documents (look: maxlm-data inspect --hits)" in told
+    assert "bench.jsonl, item 0: 15 of 15 runs" in told
 
 
 def test_off_without_benchmarks_and_refused_without_documents(tmp_path):
