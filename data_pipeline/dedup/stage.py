@@ -10,26 +10,35 @@
 Each stage goes on where it was killed. A new threshold starts at 5, or at 2 where it needs other bands.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from data_pipeline import decide, engine
+from data_pipeline import decide, engine, score
 from data_pipeline.config import DataConfig
 from data_pipeline.dedup import components, decontaminate, exact, members, origins, segments, signatures, verdicts
 from data_pipeline.dedup.origins import Origins
 from data_pipeline.dedup.target import Kept, serving, table
-from maxlm.paths import PathLike, as_path
+from maxlm.paths import PathLike, as_path, exclusive
+
+LOCK = "corpus/dedup/lock"  # held while stages are made
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
     """Finds exact and near-duplicates, then writes what stays to DATASET/documents and what goes to DATASET/removed.
 
     Raises:
+      UserError: another process is at it, or a producer reads the documents that stand.
       DataError: a stage before hasn't been run with this config, or nothing is left.
     """
-    found = prepare(config, dataset)
-    exact.run(config, dataset, found)
-    verdicts.run(config, dataset, found)
+    with _alone(dataset):
+        found = prepare(config, dataset)
+        exact.run(config, dataset, found)
+        verdicts.run(config, dataset, found)
     decide.run(config, dataset)
+
+
+def _alone(dataset: PathLike) -> AbstractContextManager[None]:
+    return exclusive(as_path(dataset) / LOCK, f"{dataset}: another process is deduplicating there; wait for it")
 
 
 def prepare(config: DataConfig, dataset: PathLike) -> Origins:
@@ -40,6 +49,7 @@ def prepare(config: DataConfig, dataset: PathLike) -> Origins:
     """
     segments.run(config, dataset)  # each where the config asks for it
     decontaminate.run(config, dataset)
+    score.run(config, dataset)
     found = origins.find(config, dataset)
     signatures.run(config, dataset, found)
     components.run(config, dataset, found)
@@ -54,7 +64,8 @@ def try_thresholds(config: DataConfig, dataset: PathLike) -> tuple[DataConfig, l
       DataError: a stage before hasn't been run with this config.
     """
     config = replace(config, dedup=serving(config.dedup))
-    return config, table(config, dataset, prepare(config, dataset))
+    with _alone(dataset):
+        return config, table(config, dataset, prepare(config, dataset))
 
 
 def require_current(config: DataConfig, dataset: PathLike) -> None:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from datasketch import MinHashLSH
 
 from data_pipeline.config import DedupConfig
 from data_pipeline.dedup.bands import Bands, bands_of, bucket_keys, choose_bands
@@ -11,6 +12,19 @@ def test_pairs_at_the_threshold_are_nearly_all_found_and_unlike_ones_hardly(thre
     assert bands.count * bands.rows <= 128
     assert bands.probability(min(1.0, threshold + 0.05)) > 0.9
     assert bands.probability(threshold / 3) < 0.1
+
+
+@pytest.mark.parametrize("num_perm", [16, 64, 128, 256])
+def test_a_threshold_of_one_has_bands_too(num_perm):
+    bands = choose_bands(1.0, num_perm)
+    assert bands.count >= 2
+    assert bands.count * bands.rows <= num_perm
+
+
+@pytest.mark.parametrize(("threshold", "num_perm"), [(0.5, 128), (0.7, 128), (0.7, 64), (0.85, 128), (0.6, 256)])
+def test_bands_are_those_of_datasketch(threshold, num_perm):
+    lsh = MinHashLSH(threshold=threshold, num_perm=num_perm, weights=(0.1, 0.9))
+    assert choose_bands(threshold, num_perm) == Bands(lsh.b, lsh.r)
 
 
 def test_probability_is_that_of_the_bands():
