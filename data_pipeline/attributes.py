@@ -14,6 +14,9 @@ from data_pipeline.config import DataConfig
 from data_pipeline.document import ATTRIBUTES, INGESTED
 from maxlm.paths import PathLike, as_path
 
+# What the name of a stage that scores begins with; the score's own name follows.
+SCORE = "score-"
+
 
 def stages(config: DataConfig) -> tuple[str, ...]:
     """The stages that `config` asks for, in order."""
@@ -21,9 +24,9 @@ def stages(config: DataConfig) -> tuple[str, ...]:
         "clean": True,
         "segments": bool(config.segments.unit),
         "decontaminate": bool(config.decontaminate.benchmarks),
-        "dedup": True,
     }
-    return tuple(name for name, wanted in asked.items() if wanted)
+    scores = (SCORE + score.name for score in config.scores)
+    return (*(name for name, wanted in asked.items() if wanted), *scores, "dedup")
 
 
 def folders_before(config: DataConfig, dataset: PathLike, stage: str) -> list[epath.Path]:
@@ -34,9 +37,12 @@ def folders_before(config: DataConfig, dataset: PathLike, stage: str) -> list[ep
     """
     asked = stages(config)
     earlier = asked[: asked.index(stage)] if stage in asked else asked
+    if stage in asked:
+        # Scores neither edit nor drop: only the decision reads them all.
+        earlier = tuple(name for name in earlier if not name.startswith(SCORE))
     folders = [as_path(dataset) / INGESTED, *(as_path(dataset) / ATTRIBUTES / name for name in earlier)]
     for folder, command in zip(folders, ("ingest", *earlier), strict=True):
-        engine.require(folder, command)
+        engine.require(folder, "score" if command.startswith(SCORE) else command)
     return folders
 
 

@@ -62,6 +62,36 @@ def _decontaminate(config: DataConfig, options: argparse.Namespace) -> str:
     return f"{items:,} benchmark items found in {documents:,} documents (look: maxlm-data inspect --hits)"
 
 
+def _score(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline import score
+
+    if not config.scores:
+        raise ConfigError("config.scores: names no score")
+    if options.train:
+        return _train_scores(config, options)
+    if not options.dataset:
+        raise UserError("score: name the data set to score (--dataset=DIR), or train models (--train)")
+    score.run(config, options.dataset)
+    return f"{', '.join(s.name for s in config.scores)} stand beside the documents (config.keep makes use of them)"
+
+
+def _train_scores(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline.score import stage
+
+    chosen = [score for score in config.scores if options.name in ("", score.name)]
+    if not chosen:
+        raise ConfigError(f"--name: config.scores has no {options.name!r}")
+    if len(chosen) > 1 and (options.out or options.labelled):
+        raise ConfigError("--out and --labelled are for one score: name it (--name)")
+    told = []
+    for score in chosen:
+        report = stage.train(score, options.out, options.labelled, options.encoder, print)
+        held = report.get("held_out", {})
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in held.items() if isinstance(value, int | float))
+        told.append(f"{score.name} stands in {options.out or score.model} (held out: {figures})")
+    return "; ".join(told)
+
+
 def _dedup(config: DataConfig, options: argparse.Namespace) -> str:
     from data_pipeline import dedup
 
@@ -193,6 +223,12 @@ STEPS = {
         "Finds runs of words that documents share with items of config.decontaminate.benchmarks, lists all hits, and "
         "drops, marks or cuts; dedup runs this first where the config asks for it.",
     ),
+    "score": _Step(
+        _score,
+        "score the documents by trained models, or train these",
+        "Applies config.scores to what the stages so far leave and writes scores and labels beside the documents; with "
+        "--train, trains their models from labelled texts first. dedup runs this first where the config asks for it.",
+    ),
     "dedup": _Step(
         _dedup,
         "find duplicates and decide what stays",
@@ -233,6 +269,8 @@ def _parser() -> argparse.ArgumentParser:
         sub = _add_command(commands, name, step.summary, step.details, example)
         sub.add_argument("--config", required=True, metavar="FILE.py[:ARG]", help="a file with get_config()")
         sub.usage = f"maxlm-data {name} --config=FILE.py --dataset=DIR [--config.KEY=VALUE ...]"
+        if name == "score":
+            _add_score_options(sub)
         if name == "dedup":
             about = "try thresholds, and take the one that keeps about so many tokens"
             sub.add_argument("--target-tokens", type=int, metavar="N", help=about)
@@ -257,6 +295,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--html", default="", metavar="FILE", help="the page (default: DATASET/corpus/report.html)")
     sub.add_argument("--seed", type=int, default=0, metavar="SEED", help="another seed draws other samples")
     return parser
+
+
+def _add_score_options(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(dataset="")
+    next(action for action in sub._actions if action.dest == "dataset").required = False  # --train needs none
+    sub.add_argument("--train", action="store_true", help="train the models and write them, with a report")
+    sub.add_argument("--name", default="", metavar="SCORE", help="train this score's model only")
+    sub.add_argument("--labelled", action="append", default=[], metavar="GLOB", help="labelled files to learn from")
+    sub.add_argument("--out", default="", metavar="MODEL", help="the model's folder (default: where the score has it)")
+    sub.add_argument("--encoder", default="", metavar="HF_DIR", help="fine-tune this checkpoint; else a linear model")
 
 
 def _add_command(commands: argparse._SubParsersAction, name: str, summary: str, details: str, example: str):

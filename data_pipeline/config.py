@@ -1,12 +1,13 @@
 """Everything the data process can be told, with its defaults. Sizes in tokens or characters as named."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import ml_collections
 
 from maxlm.config import config_dict
-from maxlm.errors import ConfigError
+from maxlm.errors import ConfigError, did_you_mean
 
 
 def _in_unit_interval(key: str, value: float) -> None:
@@ -124,6 +125,46 @@ class DedupConfig:
 
 
 @dataclass(frozen=True)
+class TrainScoreConfig:
+    """What a score's model learns from: labelled files, or examples of what is wanted. Files: jsonl, Parquet, csv."""
+
+    labelled: tuple[str, ...] = ()  # files or globs whose rows have a text and a label, or a value
+    positive: tuple[str, ...] = ()  # files or globs of texts as they should be
+    negative: tuple[str, ...] = ()  # … as they shouldn't
+    unlabelled: tuple[str, ...] = ()  # … of both kinds, unsorted: the corpus itself
+    text_key: str = "text"
+    label_key: str = "label"
+    regression: bool = False  # labels are numbers to be met, not classes
+    holdout: float = 0.1  # share of the texts held out to report on
+    buckets: int = 2**20  # that n-grams are hashed into; a power of two
+    max_chars: int = 20_000  # of a text that are looked at, from its head
+    max_texts: int = 200_000  # to learn from; of more, a sample
+    encoder: dict[str, Any] = field(default_factory=dict)  # with --encoder: data_pipeline/score/encoder_settings.py
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """One score: a column beside the documents, and a label where the model knows classes."""
+
+    name: str  # letters, digits, - and _
+    model: str  # the model's folder
+    domains: tuple[str, ...] = ()  # the domains that it is applied to; (): all
+    positive: str = ""  # at training: the class whose probability is the score; "": that of the likeliest class
+    train: TrainScoreConfig = TrainScoreConfig()
+
+
+@dataclass(frozen=True)
+class KeepConfig:
+    """A rule that documents with a score must meet to stay; what has no such score stays."""
+
+    score: str  # a name among config.scores
+    min: float | None = None  # drops what lies below
+    max: float | None = None  # drops what lies above
+    domains: tuple[str, ...] = ()  # the domains that it holds for, as config.domain_from leaves them; (): all
+
+
+@dataclass(frozen=True)
 class TokenizerConfig:
     vocab_size: int = 8192  # rows of the embedding, spare slots included; multiple of 128
     spare_tokens: int = 0  # unused slots at the end of the vocabulary, kept for later alignment tokens
@@ -155,6 +196,9 @@ class DataConfig:
     recipe: tuple[OperatorConfig, ...] = ()
     segments: SegmentsConfig = SegmentsConfig()
     decontaminate: DecontaminateConfig = DecontaminateConfig()
+    scores: tuple[ScoreConfig, ...] = ()
+    keep: tuple[KeepConfig, ...] = ()  # rules over scores; a changed one recomputes nothing but the decision
+    domain_from: str = ""  # a score whose label becomes the domain of what is kept; "": domains stay as ingested
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     mixture: dict[str, float] = field(default_factory=dict)  # domain -> share of tokens; {}: as much as there is
@@ -173,9 +217,29 @@ class DataConfig:
             raise ConfigError("config.produce: a block must hold at least one row of seq_len + 1 tokens")
         if not 0 <= self.produce.holdout < 1:
             raise ConfigError(f"config.produce.holdout: {self.produce.holdout} is outside [0, 1)")
+        _check_scores(self)
         for name in ("row_multiple", "shard_rows"):
             if getattr(self.produce, name) < 1:
                 raise ConfigError(f"config.produce.{name}: {getattr(self.produce, name)} is less than 1")
+
+
+def _check_scores(config: DataConfig) -> None:
+    names = [score.name for score in config.scores]
+    for i, name in enumerate(names):
+        if not re.fullmatch(r"[\w-]+", name, re.ASCII):
+            raise ConfigError(f"config.scores[{i}].name: {name!r} is no name of letters, digits, - and _")
+        if name in names[:i]:
+            raise ConfigError(f"config.scores[{i}].name: {name!r} is there twice")
+    asked = [(f"config.keep[{i}].score", rule.score) for i, rule in enumerate(config.keep)]
+    asked += [(key, name) for key, name in (("config.domain_from", config.domain_from),) if name]
+    for key, name in asked:
+        if name not in names:
+            raise ConfigError(f"{key}: config.scores has no {name!r}{did_you_mean(name, names)}")
+    for i, rule in enumerate(config.keep):
+        if rule.min is None and rule.max is None:
+            raise ConfigError(f"config.keep[{i}]: names neither min nor max")
+        if rule.min is not None and rule.max is not None and rule.min > rule.max:
+            raise ConfigError(f"config.keep[{i}]: min {rule.min} lies above max {rule.max}: nothing would stay")
 
 
 def base() -> ml_collections.ConfigDict:

@@ -4,7 +4,8 @@ Attributes name reasons; only here does a document leave the corpus. A threshold
 attributes and this.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -12,13 +13,13 @@ import pyarrow as pa
 
 from data_pipeline import attributes as attributes_lib
 from data_pipeline import engine
-from data_pipeline.config import DataConfig
+from data_pipeline.config import DataConfig, KeepConfig
 from data_pipeline.document import ATTRIBUTES, DOCUMENT, DOCUMENTS, KEPT, REMOVED, REMOVED_DOCUMENTS
+from data_pipeline.score import keep
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path, exclusive
 
 _VERSION = 3
-_SCORE = "score-"  # what the names of stages that score begin with; the score's own name follows
 _WHY = ("operator", "reason", "evidence", "value", "start", "end")
 _BUSY = (
     "{0}: a producer is reading the documents there: stop it (Ctrl-C) before they are decided upon anew; "
@@ -38,28 +39,44 @@ def run(config: DataConfig, dataset: PathLike) -> None:
     names = engine.require(inputs[0], "ingest")
     folders = (dataset / REMOVED_DOCUMENTS, dataset / DOCUMENTS)
     asked = attributes_lib.stages(config)
-    digest = engine.digest("decide", [_VERSION, list(asked)], inputs)
+    rules = [[asdict(rule) for rule in config.keep], config.domain_from]
+    digest = engine.digest("decide", [_VERSION, list(asked), rules], inputs)
     if not all(engine.is_complete(folder, digest) for folder in folders):
         with exclusive(dataset / "producer.lock", _BUSY.format(dataset)):
             stage = engine.Stage("decide", folders, digest, config.runner)
             jobs = {name: [str(folder / name) for folder in inputs] for name in names}
             size_bytes = sum((inputs[0] / name).stat().length for name in names)
-            engine.make_partitions(stage, partial(_decide_partition, asked), jobs, size_bytes)
+            work = partial(_decide_partition, asked, config.keep, config.domain_from)
+            engine.make_partitions(stage, work, jobs, size_bytes)
     if not any(engine.read_partition(dataset / DOCUMENTS / name, ["id"]).num_rows for name in names):
         raise DataError(f"no document is left: `maxlm-data report --dataset={dataset}` says which operators took them")
 
 
-def _decide_partition(asked: tuple[str, ...], paths: list[str]) -> tuple[pa.Table, pa.Table]:
+def _decide_partition(
+    asked: tuple[str, ...], rules: tuple[KeepConfig, ...], domain_from: str, paths: list[str]
+) -> tuple[pa.Table, pa.Table]:
     documents, *said = (engine.read_partition(path) for path in paths)
     for stage, table in zip(asked, said, strict=True):
         if table["id"] != documents["id"]:
             path = as_path(paths[0]).parents[2] / ATTRIBUTES / stage
             raise DataError(f"{path}: its attributes belong to other documents: run `maxlm-data clean` again")
-    return decide(documents, dict(zip(asked, said, strict=True)))
+    return decide(documents, dict(zip(asked, said, strict=True)), rules, domain_from)
 
 
-def decide(documents: pa.Table, attributes: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """Removed and kept documents, given tables of attributes with the same rows, by stage; the first reason counts."""
+def decide(
+    documents: pa.Table, attributes: Mapping[str, pa.Table], rules: Sequence[KeepConfig] = (), domain_from: str = ""
+) -> tuple[pa.Table, pa.Table]:
+    """Removed and kept documents, given tables of attributes with the same rows, by stage; the first reason counts.
+
+    What a stage says counts first, then a rule over scores, then what dedup says: a document that no one wants is not
+    a loss for being a copy. What is kept gets its label by the score `domain_from` as its domain.
+    """
+    domain = keep.domains(domain_from, documents, attributes)
+    if rules:
+        verdict = keep.judge(rules, domain, attributes)
+        stages = [(stage, table) for stage, table in attributes.items() if stage != "dedup"]
+        after = [(stage, table) for stage, table in attributes.items() if stage == "dedup"]
+        attributes = dict([*stages, (keep.OPERATOR, verdict), *after])
     left = np.ones(documents.num_rows, bool)
     texts, why = documents["text"], [REMOVED.empty_table().select(_WHY)]
     gone = [np.empty(0, np.int64)]
@@ -78,6 +95,7 @@ def decide(documents: pa.Table, attributes: Mapping[str, pa.Table]) -> tuple[pa.
     removed = documents.take(pa.array(rows).take(order))
     removed = pa.table([*removed.columns, *reasons.columns], schema=REMOVED)
     stay = pa.array(np.flatnonzero(left))
+    documents = documents.set_column(DOCUMENT.names.index("domain"), "domain", domain)
     kept = [*documents.take(stay).columns, *(column.take(stay) for column in _said(documents.num_rows, attributes))]
     return removed, pa.table(kept, schema=KEPT)
 
@@ -115,10 +133,10 @@ def _said(rows: int, attributes: Mapping[str, pa.Table]) -> tuple[pa.Array, pa.A
         if "marks" in table.column_names:
             for row, found in enumerate(table["marks"].to_pylist()):
                 marks[row] += found or ()
-        if stage.startswith(_SCORE) and "score" in table.column_names:
+        if stage.startswith(attributes_lib.SCORE) and "score" in table.column_names:
             for row, score in enumerate(table["score"].to_pylist()):
                 if score is not None:
-                    scores[row].append((stage.removeprefix(_SCORE), score))
+                    scores[row].append((stage.removeprefix(attributes_lib.SCORE), score))
         if "cluster" in table.column_names:
             cluster = table["cluster"].combine_chunks()
     return (

@@ -1,14 +1,20 @@
-"""Texts with a label or a value each, to train and to judge scores: JSON lines or Parquet."""
+"""Texts with a label or a value each, to train and to judge scores: JSON lines, CSV or Parquet."""
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+from etils import epath
 
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
+
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 class Labelled(NamedTuple):
@@ -33,7 +39,7 @@ def read(
     """Reads all rows of all files, in order.
 
     Args:
-      files: *.parquet, or anything else as JSON lines.
+      files: *.parquet, *.csv, or anything else as JSON lines; the latter two also as .gz, .bz2 or .zst.
       text_key: column of the text; where a row has none, `content` and `sentence` are tried.
       label_key: column of the class (a word or a whole number), or of the value of a regression.
       regression: whether that column holds numbers to be met.
@@ -56,6 +62,15 @@ def read(
     names = labels or tuple(sorted(set(found)))
     index = {name: i for i, name in enumerate(names)}
     return Labelled(texts, names, np.array([index[name] for name in found], np.int64))
+
+
+def read_texts(files: Sequence[PathLike], text_key: str = "text") -> list[str]:
+    """The texts of all files, in order; whatever else the rows hold.
+
+    Raises:
+      DataError: a file is missing, or a row has no text; names both.
+    """
+    return [_text(row, text_key, where) for file in files for where, row in _rows(file)]
 
 
 def split(rows: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
@@ -88,7 +103,11 @@ def _rows(file: PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
         for i, row in enumerate(engine.read_partition(path).to_pylist()):
             yield f"{path}, row {i}", row
         return
-    with path.open("rb") as lines:
+    compression = _COMPRESSIONS.get(path.suffix)
+    if (path.with_suffix("") if compression else path).suffix == ".csv":
+        yield from _csv_rows(path, compression)
+        return
+    with path.open("rb") as raw, _plain(raw, compression) as lines:
         for i, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -99,6 +118,20 @@ def _rows(file: PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {i}: expected an object, found {type(row).__name__}")
             yield f"{path}, line {i}", row
+
+
+def _csv_rows(path: epath.Path, compression: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open("rb") as raw, io.TextIOWrapper(_plain(raw, compression), "utf-8-sig", newline="") as lines:
+        table = csv.DictReader(lines, strict=True)
+        try:
+            for row in table:
+                yield f"{path}, line {table.line_num}", {key: row[key] for key in table.fieldnames or ()}
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{path}, line {table.line_num}: not CSV in UTF-8 ({error})") from error
+
+
+def _plain(raw: Any, compression: str | None) -> Any:
+    return io.BufferedReader(pa.CompressedInputStream(raw, compression)) if compression else raw
 
 
 def _text(row: dict[str, Any], key: str, where: str) -> str:
@@ -119,6 +152,11 @@ def _label(row: dict[str, Any], key: str, known: tuple[str, ...], where: str) ->
 
 def _value(row: dict[str, Any], key: str, where: str) -> float:
     value = row.get(key)
+    if isinstance(value, str):  # as CSV has them
+        try:
+            value = float(value)
+        except ValueError:
+            pass
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise DataError(f"{where}: {key!r} should be a number, found {value!r}")
     return float(value)

@@ -89,6 +89,19 @@ def of_classes(logits_TC: np.ndarray, labels_T: np.ndarray) -> dict[str, float]:
     }
 
 
+def auc(scores_T: np.ndarray, positive_T: np.ndarray) -> float:
+    """The share of pairs of a positive and another text in which the positive scores higher; ties count half.
+
+    The area under the ROC curve, from ranks (Mann and Whitney 1947). NaN where either kind is missing.
+    """
+    positives = int(np.count_nonzero(positive_T))
+    others = len(positive_T) - positives
+    if not positives or not others:
+        return float("nan")
+    above = _ranks(scores_T)[positive_T].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * others))
+
+
 def of_values(found_T: np.ndarray, wanted_T: np.ndarray) -> dict[str, float]:
     """Mean absolute error, share of the variance explained, and Spearman's rank correlation of a regression."""
     spread = float(np.var(wanted_T))

@@ -43,6 +43,11 @@ decontaminate.benchmarks decontaminate.fields decontaminate.ngram decontaminate.
 decontaminate.min_words decontaminate.min_characters decontaminate.min_overlap decontaminate.max_items
 decontaminate.max_documents decontaminate.whole_share decontaminate.action decontaminate.margin
 decontaminate.max_cut_share
+scores[].name scores[].model scores[].domains scores[].positive
+scores[].train.labelled scores[].train.positive scores[].train.negative scores[].train.unlabelled
+scores[].train.text_key scores[].train.label_key scores[].train.regression scores[].train.holdout
+scores[].train.buckets scores[].train.max_chars scores[].train.max_texts scores[].train.encoder scores[].train.seed
+keep[].score keep[].min keep[].max keep[].domains domain_from
 dedup.threshold dedup.thresholds dedup.lowest dedup.num_perm dedup.ngram dedup.seed dedup.score dedup.against
 dedup.max_shingles
 tokenizer.vocab_size tokenizer.spare_tokens tokenizer.user_tokens tokenizer.sample_bytes tokenizer.seed
@@ -100,7 +105,8 @@ def test_commands():
     )
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
     assert set(choices) == {*STEPS, "inspect", "report"} == {
-        "ingest", "clean", "segments", "decontaminate", "dedup", "decide", "tokenizer", "produce", "inspect", "report",
+        "ingest", "clean", "segments", "decontaminate", "score", "dedup", "decide", "tokenizer", "produce", "inspect",
+        "report",
     }, f"the commands of maxlm-data have changed. {MEANT}scripts call them."  # fmt: skip
 
 
