@@ -60,7 +60,7 @@ def main() -> None:
         speed(folder.name, documents(folder, int(args.megabytes * 1e6)), redact)
     speed("labelled", [document.text for document in labelled(0)], redact)
 
-    seeds = range(args.seeds)
+    seeds = range(1000, 1000 + args.seeds)  # none that was looked at
     scores = score([one for seed in seeds for one in labelled(seed)], lambda text: find(text, redact.kinds))
     scores |= score([one for seed in seeds for one in named(seed)], lambda text: find(text, ["name"]))
     print(f"\n{'kind':<10} {'places':>7} {'precision':>10} {'recall':>8}")

@@ -75,10 +75,12 @@ def _judge_id(view: View, start: int, end: int) -> Span | None:
 
 def _judge_card(view: View, start: int, end: int) -> Span | None:
     """The card, without what follows it after a space (an expiry date, another number), if that makes it one."""
+    if view.byte_at(start - 1) == b" " and view.digit_at(start - 2) and not view.raw[start:end].isdigit():
+        return None  # in a row of figures
     while True:
         groups = view.raw[start:end].replace(b"-", b" ").split(b" ")
         if _is_card(view.raw[start:end], groups) and is_part_of_none(view, start, end):
-            return None if len(groups) > 1 and _in_row(view, start, end) else (start, end)
+            return None if len(groups) > 1 and _goes_on(view, end) else (start, end)
         if len(groups) == 1:
             return None
         end -= len(groups[-1]) + 1
@@ -88,7 +90,7 @@ def _is_card(written: bytes, groups: list[bytes]) -> bool:
     if len(groups) > 1 and (tuple(map(len, groups)) not in _CARD_GROUPS or (b" " in written and b"-" in written)):
         return False
     digits = b"".join(groups)
-    return _has_issuer(digits) and _luhn(digits)
+    return _luhn(digits) and _has_issuer(digits)
 
 
 def _has_issuer(digits: bytes) -> bool:
@@ -117,8 +119,6 @@ def is_part_of_none(view: View, start: int, end: int) -> bool:
 _JOINS = {b".", b"-", b"+", b"*"}
 
 
-def _in_row(view: View, start: int, end: int) -> bool:
-    """Whether more groups of four digits stand on the same line: a table of figures, not a card."""
-    return (view.byte_at(start - 1) == b" " and view.digit_at(start - 2)) or (
-        view.byte_at(end) == b" " and all(view.digit_at(end + place) for place in (1, 2, 3, 4))
-    )
+def _goes_on(view: View, end: int) -> bool:
+    """Whether four digits follow a space: a table of figures, not a card."""
+    return view.byte_at(end) == b" " and all(view.digit_at(end + place) for place in (1, 2, 3, 4))

@@ -37,7 +37,7 @@ _SHAPES = (
     rb"[6-9][0-9]{4} [0-9]{5}",
     # Digits that need a word before them.
     rb"[0-9]{7,13}",
-    rb"[2-8][0-9]{2,3}[ \-][0-9]{4}",
+    rb"[2-8][0-9]{2,3}-[0-9]{4}",
 )
 _CANDIDATE = pattern(b"|".join(b"(?:" + shape + b")" for shape in _SHAPES), longest=True)
 _NANP = pattern(rb"(?:\+?1[ .\-]?)?\(?[2-9][0-9]{2}[)/ .\-]{1,2}[2-9][0-9]{2}[ .\-][0-9]{4}")
@@ -124,11 +124,11 @@ def _is_number(view: View, start: int, end: int, announced: bool) -> bool:
         return _is_international(raw.decode(), announced)
     if raw[:2] == b"00":
         return _is_international("+" + raw[2:].decode(), announced)
+    if not announced and b" " in raw and raw[:1] != b"(" and _in_row(view, start, end):
+        return False
     national = digits.removeprefix(b"00").removeprefix(b"86")
     if _MOBILE_CN.fullmatch(raw) and len(national) == 11 and _fits(national, "CN"):
         return True
-    if not announced and b" " in raw and raw[:1] != b"(" and _in_row(view, start, end):
-        return False
     if _NANP.fullmatch(raw) and (b" " not in raw or b"-" in raw or _fits(digits, "US")):
         return True
     if _INDIAN.fullmatch(raw) and _fits(digits, "IN"):

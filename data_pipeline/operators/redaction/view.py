@@ -85,7 +85,7 @@ _DIGITS = pattern(rb"\(?\+?[0-9]*")
 def numbers(compiled: Any, view: View, judge: Callable[[View, int, int], Span | None]) -> Iterator[Span]:
     """The spans that `judge` makes of matches; after one that is nothing, the search goes on behind its first digits.
 
-    What is nothing as a whole may have begun too early: `2024 138 1234 5678`.
+    What is nothing as a whole may have begun too early: `2024 +86 138 1234 5678`.
     """
     at, end = 0, len(view.raw)
     while at < end and (match := compiled.search(view.raw, at)) is not None:

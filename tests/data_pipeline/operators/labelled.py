@@ -79,11 +79,11 @@ NAMED = [
     ("请问{x}先生在吗？", "zh"), ("昨天{x}女士来过。", "zh"), ("主治的是{x}医生。", "zh"), ("感谢{x}教授的指导", "zh"),
     ("我和{x}老师谈过", "zh"), ("“{x}律师，您好”", "zh"), ("记者采访了{x}博士", "zh"), ("由{x}主任负责", "zh"),
 ]  # fmt: skip
-UNNAMED = [
-    "数学老师", "家庭医生说", "各位老师好", "女士们先生们", "她是班主任老师", "大学教授", "那位先生", "主治医生", "感谢老师", "英语老师",
-    "外科医生", "青年教授", "Mr. President", "the doctor said", "Dr. of the house", "Miss Universe", "my professor", "Mr. and Mrs.",
-    "白衣女士", "年轻医生", "实习律师", "一位女士", "对方律师", "这位先生", "乡村医生", "中学老师", "客座教授", "小学老师",
-]  # fmt: skip
+UNNAMED = """数学老师;家庭医生说;各位老师好;女士们先生们;她是班主任老师;大学教授;那位先生;主治医生;感谢老师
+英语老师;外科医生;青年教授;白衣女士;年轻医生;实习律师;一位女士;对方律师;这位先生;乡村医生;中学老师;客座教授
+小学老师;Mr. President;the doctor said;Dr. of the house;Miss Universe;my professor;Mr. and Mrs.""".replace(
+    "\n", ";"
+).split(";")
 
 Place = tuple[str, int, int]
 

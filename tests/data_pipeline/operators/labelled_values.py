@@ -344,7 +344,8 @@ def password(rng: Random) -> str:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 # The commonest surnames by the census of 2020, two compound ones, and characters often given.
-_SURNAMES_ZH = "王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 林 罗 高 郑 梁 谢 宋 唐 韩 冯 董 程 曹 袁 邓 许 傅 欧阳 诸葛".split()
+_SURNAMES_ZH = "王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 林 罗 高 郑 梁 谢 宋 唐 韩 冯 董".split()
+_SURNAMES_ZH += "程 曹 袁 邓 许 傅 欧阳 诸葛".split()
 _GIVEN_ZH = "伟芳娜敏静丽强磊军洋勇艳杰娟涛超霞平刚桂英华玉萍红玲建国明志海燕雪梅文斌欣怡子涵浩宇轩梓晨思"
 _NAMES = {
     "en": (
