@@ -24,6 +24,7 @@ def get_config(folder: str = "corpora") -> ConfigDict:
     config.sources = [
         {"path": f"{train}/zh/poetry/**/*.json", "name": "poetry", "text_key": "paragraphs"},
         {"path": f"{train}/zh/fewclue/**/*.json", "name": "fewclue", "text_key": "sentence"},
+        {"path": f"{train}/zh/**/*.csv", "name": "dialogue", "text_key": "title,ask,answer"},  # GB18030, told by itself
         {"path": f"{train}/math/**/*.jsonl", "name": "math", "text_key": "question,answer"},
         {"path": f"{train}/zh", "name": "zh"},
         {"path": f"{train}/en", "name": "en"},

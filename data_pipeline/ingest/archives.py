@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
+from data_pipeline.ingest.lines import Kept, chunks_of
 from data_pipeline.ingest.pages import page, page_text
 from data_pipeline.ingest.row import Bad, Row, plain_metadata, sample
-from data_pipeline.ingest.storage import DAMAGED, open_bytes
+from data_pipeline.ingest.storage import open_bytes
 from data_pipeline.ingest.text import with_newlines
 from data_pipeline.ingest.units import Unit
 
@@ -25,34 +26,19 @@ def read_warc(unit: Unit) -> Iterator[Row | Bad]:
     kinds = WarcRecordType.response | WarcRecordType.conversion | WarcRecordType.resource
     number = -1
     with open_bytes(unit.file) as packed:
-        stream = _Stream(packed)
+        stream = Kept(chunks_of(packed))
         # HTTP is parsed record by record: one that lies about its packing would end the whole iteration.
         for number, record in enumerate(ArchiveIterator(cast(Any, stream), record_types=kinds, parse_http=False)):
             if number % unit.step == unit.first:
                 row = _document(record, number, unit)
                 if isinstance(row, str):
                     skipped[row] += 1
-                else:
+                elif stream.error is None or isinstance(row, Row) or row.reason != "damaged_file":
                     yield row
         for what, count in sorted(skipped.items()):
             yield Bad(number + 1, "not_a_page", f"{count:,} records: {what}")
         if stream.error is not None:
             raise stream.error
-
-
-class _Stream:
-    """What FastWARC reads from; a damage ends it, and is kept until what came before it has been read."""
-
-    def __init__(self, stream: io.BufferedIOBase):
-        self._stream = stream
-        self.error: Exception | None = None
-
-    def read(self, size_bytes: int) -> bytes:
-        try:
-            return b"" if self.error else self._stream.read1(size_bytes)
-        except DAMAGED as error:
-            self.error = error
-            return b""
 
 
 def _document(record: Any, number: int, unit: Unit) -> Row | Bad | str:

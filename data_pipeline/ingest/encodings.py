@@ -21,6 +21,7 @@ _MARKS = (
 _MAX_MARK = 4
 SNIFF_BYTES = 1 << 20  # of a file are looked at to tell its encoding
 
+_PARTS, _MIN_SURE_PARTS = 16, 0.75
 _CANDIDATES = ("gb18030", "big5", "cp1252", "shift_jis", "euc_kr", "euc_jp")
 _MIN_EXPECTED = 0.85  # of the characters beyond ASCII
 _MIN_CHARACTERS = {"gb18030": 8, "big5": 8, "cp1252": 1}  # beyond ASCII: fewer fit too easily
@@ -64,8 +65,17 @@ def tell(head: bytes, whole: bool) -> str:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)
     except UnicodeDecodeError:
-        return guess(head)
+        return guess(head) or _guess_by_parts(head)
     return "utf-8"
+
+
+def _guess_by_parts(raw: bytes) -> str:
+    """The encoding that nearly all parts of a file show, where a damage keeps the whole from showing it."""
+    lines = raw.splitlines(keepends=True)
+    size = -(-len(lines) // _PARTS)
+    guesses = [guess(b"".join(lines[i : i + size])) for i in range(0, len(lines), size)]
+    sure = [name for name in guesses if name]
+    return sure[0] if len({*sure}) == 1 and len(sure) >= _MIN_SURE_PARTS * len(guesses) else ""
 
 
 def guess(raw: bytes) -> str:

@@ -3,14 +3,13 @@
 import codecs
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from io import BufferedIOBase
 from typing import Any
 
 import orjson
 
-from data_pipeline.ingest.lines import as_utf8, chunks_of, lines_of
+from data_pipeline.ingest.lines import Kept, as_utf8, chunks_of, lines_of
 from data_pipeline.ingest.row import Bad, Row, row_of, sample
 from data_pipeline.ingest.storage import open_bytes
 from data_pipeline.ingest.units import Unit
@@ -20,25 +19,25 @@ _BETWEEN = " \t\r\n,"
 
 
 def read_jsonl(unit: Unit) -> Iterator[Row | Bad]:
-    """One JSON object a line; blank lines are no rows. A share reads the lines that begin in its bytes."""
+    """One JSON object a line; blank lines are no rows.
+
+    A share reads the lines that begin in its bytes, and numbers them from 0: see `lines_before`.
+    """
     with open_bytes(unit.file) as stream:
-        begin, size_bytes = _lines_between(stream, unit) if unit.end else (0, -1)
+        size_bytes = _seek_lines(stream, unit) if unit.end else -1
         _, chunks = as_utf8(chunks_of(stream, size_bytes), unit.options.encoding)
         for number, line in enumerate(lines_of(chunks, unit.options.max_row_bytes)):
             if unit.step > 1 and number % unit.step != unit.first:
                 continue
-            row = _parse_line(line, number, unit)
-            if isinstance(row, Bad) and begin:
-                row = replace(row, number=number + _newlines_before(unit.file, begin))
-            if row is not None:
+            if (row := _parse_line(line, number, unit)) is not None:
                 yield row
 
 
-def _lines_between(stream: BufferedIOBase, unit: Unit) -> tuple[int, int]:
-    """Where the lines stand that begin in the unit's bytes, and how many bytes they take; the stream is there."""
+def _seek_lines(stream: BufferedIOBase, unit: Unit) -> int:
+    """Goes to the first line that begins in the unit's bytes; gives how many bytes such lines take."""
     begin, end = _next_line(stream, unit.start), _next_line(stream, unit.end)
     stream.seek(begin)
-    return begin, end - begin
+    return end - begin
 
 
 def _next_line(stream: BufferedIOBase, offset: int) -> int:
@@ -54,10 +53,12 @@ def _next_line(stream: BufferedIOBase, offset: int) -> int:
     return place
 
 
-def _newlines_before(file: str, offset: int) -> int:
+def lines_before(unit: Unit) -> int:
     """The number of lines before a share's own: asked only for a bad one, which is to be found by its number."""
-    with open_bytes(file) as stream:
-        return sum(chunk.count(b"\n") for chunk in chunks_of(stream, offset))
+    with open_bytes(unit.file) as stream:
+        begin = _next_line(stream, unit.start)
+        stream.seek(0)
+        return sum(chunk.count(b"\n") for chunk in chunks_of(stream, begin))
 
 
 def _parse_line(line: bytes | None, number: int, unit: Unit) -> Row | Bad | None:
@@ -93,15 +94,18 @@ def _parse_leniently(line: bytes, number: int) -> Any:
 def read_json(unit: Unit) -> Iterator[Row | Bad]:
     """A list of objects, or one object; many files so named hold an object a line, and are read so."""
     with open_bytes(unit.file) as stream:
-        _, chunks = as_utf8(chunks_of(stream), unit.options.encoding)
+        kept = Kept(chunks_of(stream))
+        _, chunks = as_utf8(kept, unit.options.encoding)
         head = _some_of(chunks, _WHOLE_BYTES + 1)
         values = _all_values(head) if len(head) <= _WHOLE_BYTES else None
         if values is None and not head.lstrip().startswith(b"["):
-            yield from read_jsonl(unit)
+            yield from read_jsonl(unit)  # from its beginning: an object a line
             return
-        for number, value in enumerate(_list_values(head, chunks, unit) if values is None else values):
+        for number, value in enumerate(_list_values(head, chunks, kept, unit) if values is None else values):
             if number % unit.step == unit.first:
                 yield value if isinstance(value, Bad) else row_of(value, number, unit.options, partial(str, value))
+        if kept.error is not None:
+            raise kept.error
 
 
 def _all_values(raw: bytes) -> list[Any] | None:
@@ -115,7 +119,7 @@ def _all_values(raw: bytes) -> list[Any] | None:
     return value if isinstance(value, list) else [value]
 
 
-def _list_values(head: bytes, chunks: Iterator[bytes], unit: Unit) -> Iterator[Any]:
+def _list_values(head: bytes, chunks: Iterator[bytes], kept: Kept, unit: Unit) -> Iterator[Any]:
     """The values of a JSON list one after the other; what stands before a damage is read, and the damage is one Bad."""
     decoder, scan = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape"), json.JSONDecoder().raw_decode
     text, place, number = decoder.decode(head).lstrip()[1:], 0, 0
@@ -132,7 +136,9 @@ def _list_values(head: bytes, chunks: Iterator[bytes], unit: Unit) -> Iterator[A
         except (ValueError, RecursionError):
             more = _some_of(chunks, max(1 << 20, len(text) - place))
             if not more or len(text) - place > limit:
-                yield Bad(number, "row_too_long" if more else "not_json", sample(text[place : place + 400]))
+                if kept.error is None:
+                    reason = "row_too_long" if more else "not_json"
+                    yield Bad(number, reason, f"the list is not read from here on: {sample(text[place : place + 400])}")
                 return
             text, place = text[place:] + decoder.decode(more), 0
             continue

@@ -6,6 +6,7 @@ from io import BufferedIOBase
 from itertools import chain
 
 from data_pipeline.ingest import encodings
+from data_pipeline.ingest.storage import DAMAGED
 
 _CHUNK = 1 << 20
 _NO_TEXT = "\udcff"  # stands for bytes that are no text; no UTF-8 has it, so that its row is found out
@@ -18,6 +19,40 @@ def chunks_of(stream: BufferedIOBase, size_bytes: int = -1) -> Iterator[bytes]:
         yield chunk
         if size_bytes >= 0:
             size_bytes -= len(chunk)
+
+
+class Kept:
+    """Chunks of a stream up to a damage, whose error is kept until what came before it has been read."""
+
+    def __init__(self, chunks: Iterator[bytes]):
+        self._chunks = chunks
+        self.error: Exception | None = None
+        self._rest, self._read, self._place = b"", 0, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self.error is not None:
+            raise StopIteration
+        try:
+            return next(self._chunks)
+        except DAMAGED as error:
+            self.error = error
+            raise StopIteration from error
+
+    def read(self, size_bytes: int) -> bytes:
+        """At most so many of the next bytes, for what reads files."""
+        if self._read == len(self._rest):
+            self._rest, self._read = next(self, b""), 0
+        part = self._rest[self._read : self._read + size_bytes]
+        self._read += len(part)
+        self._place += len(part)
+        return part
+
+    def tell(self) -> int:
+        """How many bytes `read` has given."""
+        return self._place
 
 
 def lines_of(chunks: Iterator[bytes], limit: int) -> Iterator[bytes | None]:
@@ -51,14 +86,21 @@ def as_utf8(chunks: Iterator[bytes], encoding: str, guess: bool = False) -> tupl
     """
     head = next(chunks, b"")
     if guess and not encoding and not encodings.by_mark(head):
-        taken = [head]
-        while sum(map(len, taken)) < encodings.SNIFF_BYTES and (chunk := next(chunks, b"")):
+        kept, taken = Kept(chunks), [head]
+        while sum(map(len, taken)) < encodings.SNIFF_BYTES and (chunk := next(kept, b"")):
             taken.append(chunk)
-        head = b"".join(taken)
+        head, chunks = b"".join(taken), _with_error(kept)
         encoding = encodings.tell(head, whole=len(head) < encodings.SNIFF_BYTES)
     name = encodings.by_mark(head) or encoding or "utf-8"
     whole = chain([head], chunks)
     return name, _plain_utf8(whole) if is_utf8(name) else _recoded(whole, name)
+
+
+def _with_error(kept: Kept) -> Iterator[bytes]:
+    """The chunks, and in its place the damage that ended them."""
+    yield from kept
+    if kept.error is not None:
+        raise kept.error
 
 
 def is_utf8(encoding: str) -> bool:

@@ -1,6 +1,7 @@
 """The reader of each kind of input, and the guard around them: what can't be read comes out too, with its reason."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,11 +9,11 @@ import pyarrow as pa
 from data_pipeline.ingest import storage
 from data_pipeline.ingest.archives import read_warc
 from data_pipeline.ingest.delimited import read_csv
-from data_pipeline.ingest.json_rows import read_json, read_jsonl
+from data_pipeline.ingest.json_rows import lines_before, read_json, read_jsonl
 from data_pipeline.ingest.machine import MACHINE_READERS
 from data_pipeline.ingest.pages import read_html
 from data_pipeline.ingest.parquet import read_parquet
-from data_pipeline.ingest.row import Bad, Row, sample
+from data_pipeline.ingest.row import Bad, Row, has_lone_surrogate, sample
 from data_pipeline.ingest.text import read_code, read_text
 from data_pipeline.ingest.units import UNKNOWN, Unit
 
@@ -47,9 +48,14 @@ def read(unit: Unit) -> Iterator[Row | Bad]:
             if is_first:
                 yield fault
             return
+        before = None  # rows, where a reader counts from its share's beginning
         for row in READERS[unit.kind](unit):
             number = row.number
-            yield _checked(row, unit)
+            row = _checked(row, unit)
+            if isinstance(row, Bad) and unit.kind == "jsonl" and unit.start:
+                before = lines_before(unit) if before is None else before
+                row = replace(row, number=row.number + before)
+            yield row
     except FileNotFoundError as error:
         if is_first:
             yield Bad(0, "unreadable", sample(error.strerror or str(error)))
@@ -64,7 +70,10 @@ def read(unit: Unit) -> Iterator[Row | Bad]:
 
 def _refusal(unit: Unit) -> Bad | None:
     """What keeps a whole file from being read as its name asks."""
-    if storage.describe(unit.file).size_bytes == 0 and not storage.is_remote(unit.file):
+    status = storage.describe(unit.file)
+    if status.fault:
+        return Bad(0, "unreadable", sample(status.fault))
+    if not status.size_bytes:
         return Bad(0, "empty_file", "")
     if other := storage.disguise(unit.file):
         return Bad(0, "wrong_file_type", f"begins as a {other} file does: rename it")
@@ -80,6 +89,8 @@ def _checked(row: Row | Bad, unit: Unit) -> Row | Bad:
         return Bad(row.number, "empty_text", "")
     if "\0" in text:  # another encoding, or no text: databases and tokenizers alike stumble over it
         return Bad(row.number, "nul_in_text", sample(text.replace("\0", "\\0")))
+    if any(isinstance(said, str) and has_lone_surrogate(said) for pair in row.metadata.items() for said in pair):
+        return Bad(row.number, "invalid_unicode", sample(str(dict(row.metadata))))
     limit = unit.options.max_row_bytes
     if 4 * len(text) > limit and len(text.encode()) > limit:
         return Bad(row.number, "row_too_long", f"more than {limit:,} bytes")

@@ -16,7 +16,7 @@ from data_pipeline.ingest import storage
 from data_pipeline.ingest.language import domain_of, identify
 from data_pipeline.ingest.machine import machine_units
 from data_pipeline.ingest.readers import read
-from data_pipeline.ingest.row import Bad, Row, has_lone_surrogate, sample
+from data_pipeline.ingest.row import Bad, Row
 from data_pipeline.ingest.units import Unit, count_partitions, files_of, share_out
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
@@ -71,11 +71,10 @@ def read_units(units: list[Unit]) -> tuple[pa.Table, pa.Table]:
     for unit in units:
         file = storage.shown(unit.file)
         for row in read(unit):
-            made = row if isinstance(row, Bad) else _document(row, unit)
-            if isinstance(made, Bad):
-                _append(quarantine, (file, made.number, made.reason, made.sample))
+            if isinstance(row, Bad):
+                _append(quarantine, (file, row.number, row.reason, row.sample))
             else:
-                _append(documents, made)
+                _append(documents, _document(row, unit))
     return pa.table(quarantine, schema=QUARANTINE), pa.table(documents, schema=DOCUMENT)
 
 
@@ -84,27 +83,23 @@ def _append(columns: dict[str, list[Any]], cells: tuple[Any, ...]) -> None:
         column.append(cell)
 
 
-def _document(row: Row, unit: Unit) -> tuple[str | None, ...] | Bad:
+def _document(row: Row, unit: Unit) -> tuple[str | None, ...]:
     """The cells of a document: a row's own labels before its unit's before what its text shows."""
-    metadata = _metadata(row)
-    if isinstance(metadata, Bad):
-        return metadata
     source = row.source or unit.source
     language = row.language or identify(row.text)
     by_content = "code" if unit.kind == "code" else domain_of(language)
     domain = row.domain or (unit.domain if unit.domain != "auto" else by_content)
-    return document_id(source, row.text), row.text, source, domain, language, metadata
+    return document_id(source, row.text), row.text, source, domain, language, _metadata(row)
 
 
-def _metadata(row: Row) -> str | Bad | None:
+def _metadata(row: Row) -> str | None:
     """What came with a text, as JSON; None: nothing did."""
     if not row.metadata:
         return None
     try:
         return orjson.dumps(row.metadata).decode()
-    except TypeError:  # numbers beyond 64 bits; or characters that are none
-        text = json.dumps(row.metadata, ensure_ascii=False)
-    return Bad(row.number, "invalid_unicode", sample(text)) if has_lone_surrogate(text) else text
+    except TypeError:  # numbers beyond 64 bits
+        return json.dumps(row.metadata, ensure_ascii=False)
 
 
 def document_id(source: str, text: str) -> str:

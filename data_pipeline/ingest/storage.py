@@ -192,11 +192,16 @@ def _list_remote(uri: str) -> tuple[str, list[str]]:
 
 
 def _matches(file: str, pattern: str) -> bool:
-    """Whether a glob means a file: ``*`` stays within a folder's name, ``**`` spans any number of folders."""
+    """Whether a glob means a file: ``*`` stays within a folder's name, ``**`` spans any number of folders.
+
+    As in a shell, wildcards mean nothing hidden.
+    """
 
     def fits(parts: list[str], wanted: list[str]) -> bool:
         if not wanted:
             return not parts
+        if parts and parts[0].startswith(".") and not wanted[0].startswith("."):
+            return wanted[0] == "**" and fits(parts, wanted[1:])
         if wanted[0] == "**":
             return fits(parts, wanted[1:]) or (bool(parts) and fits(parts[1:], wanted))
         return bool(parts) and fnmatch.fnmatchcase(parts[0], wanted[0]) and fits(parts[1:], wanted[1:])

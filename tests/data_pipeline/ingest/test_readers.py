@@ -6,6 +6,8 @@ import lzma
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_pipeline.config import SourceConfig
 from data_pipeline.ingest import readers
@@ -54,6 +56,8 @@ BAD_LINES = [
     (b'{"text": ["a", 3]}', "text_is_no_string"),
     (b'{"text": "\\ud83d"}', "invalid_unicode"),
     (b"[" * 100_000, "not_json"),
+    (b'{"text": "x", "url": "\\ud83d"}', "invalid_unicode"),
+    (b'{"text": "x", "\\ud83d": 1}', "invalid_unicode"),
 ]
 
 
@@ -160,3 +164,105 @@ def test_shares_of_a_file_make_the_file(tmp_path, kind):
     assert [row.number for row in shares[1]] == [1, 4, 7]
     assert sorted(row.number for share in shares for row in share) == list(range(10))
     assert all(row.text == str(row.number) for share in shares for row in share)
+
+
+COLUMNS = {
+    "body": "The text.",
+    "link": "http://x.org",
+    "site": "news",
+    "when": "2024-05-01",
+    "n": 3,
+    "tags": ["a"],
+    "metadata": {"url": "http://inner", "score": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "row"),
+    [
+        ({"text_key": "body", "metadata": ()}, Row(0, "The text.")),
+        (
+            {"columns": {"text": "body", "url": "link", "source": "site"}},
+            Row(
+                0,
+                "The text.",
+                source="news",
+                metadata={"url": "http://x.org", "score": 0.5, "when": "2024-05-01", "n": 3},
+            ),
+        ),
+        ({"text_key": "body", "metadata": ("when", "gone")}, Row(0, "The text.", metadata={"when": "2024-05-01"})),
+        ({"text_key": "body", "metadata": ("url",)}, Row(0, "The text.", metadata={"url": "http://inner"})),
+        ({"columns": {"text": "metadata.url"}, "metadata": ()}, Row(0, "http://inner")),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_columns_and_metadata_as_the_source_says(tmp_path, suffix, options, row):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "jsonl":
+        path.write_text(json.dumps(COLUMNS))
+    else:
+        pq.write_table(pa.Table.from_pylist([COLUMNS]), path)
+    assert read(path, options) == [row]
+
+
+def test_times_of_parquet_are_text(tmp_path):
+    table = pa.table({"text": ["x"], "at": pa.array([1_714_521_600_000_000_001], pa.timestamp("ns"))})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [Row(0, "x", metadata={"at": "2024-05-01 00:00:00.000000001"})]
+
+
+def test_what_orjson_refuses_and_python_reads_is_a_row(tmp_path):
+    lines = ['{"text": "a", "x": NaN, "n": 123456789012345678901234567890}', '{"text": "b", "x": 1e400}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert [row.text for row in read(tmp_path / "a.jsonl")] == ["a", "b"]
+
+
+VALUES = st.one_of(
+    st.text(max_size=8),
+    st.text("a \n中\0\ud800", max_size=4),
+    st.none(),
+    st.integers(),
+    st.lists(st.text(max_size=3) | st.lists(st.text(max_size=2), max_size=2), max_size=2),
+)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=12), st.integers(1, 4))
+def test_every_line_is_a_row_or_a_piece_of_the_quarantine(tmp_path_factory, values, shares):
+    path = tmp_path_factory.mktemp("rows") / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": value}) + "\n" for value in values))
+    size = path.stat().st_size
+    places = [size * i // shares for i in range(shares + 1)]
+    parts = [read(path, start=places[i], end=places[i + 1]) for i in range(shares) if places[i] < places[i + 1]]
+    rows = [row for part in parts for row in part]
+    assert sorted(row.number for row in rows if isinstance(row, Bad)) == [
+        row.number for row in read(path) if isinstance(row, Bad)
+    ]
+    assert [getattr(row, "text", row) if isinstance(row, Row) else None for row in rows] == [
+        row.text if isinstance(row, Row) else None for row in read(path)
+    ]
+    assert len(rows) == len(values)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=12), st.integers(1, 4))
+def test_every_element_of_a_list_is_a_row_or_a_piece_of_the_quarantine(tmp_path_factory, values, step):
+    path = tmp_path_factory.mktemp("rows") / "a.json"
+    path.write_text(json.dumps([{"text": value} for value in values]))
+    numbers = [row.number for i in range(step) for row in read(path, first=i, step=step)]
+    assert sorted(numbers) == list(range(len(values)))
+
+
+@given(st.lists(st.none() | st.text("ab \0中", max_size=5), min_size=1, max_size=30), st.integers(1, 5))
+def test_every_row_of_a_table_is_a_row_or_a_piece_of_the_quarantine(tmp_path_factory, texts, shares):
+    path = tmp_path_factory.mktemp("rows") / "a.parquet"
+    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), path, row_group_size=7)
+    places = [len(texts) * i // shares for i in range(shares + 1)]
+    parts = [read(path, start=places[i], end=places[i + 1]) for i in range(shares) if places[i] < places[i + 1]]
+    assert [row.number for part in parts for row in part] == list(range(len(texts)))
+
+
+@pytest.mark.parametrize("size", [1 << 10, 3 << 20])
+def test_lists_beyond_what_is_parsed_at_once(tmp_path, monkeypatch, size):
+    monkeypatch.setattr("data_pipeline.ingest.json_rows._WHOLE_BYTES", 1 << 20)
+    texts = ["x" * (size // 3), '"]}, [{', "中" * (size // 9), "last"]
+    (tmp_path / "a.json").write_text(json.dumps([{"text": text} for text in texts], indent=1, ensure_ascii=False))
+    assert [row.text for row in read(tmp_path / "a.json")] == texts

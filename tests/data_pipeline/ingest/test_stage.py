@@ -1,13 +1,15 @@
+import json
 import os
 
 import pytest
 
-from data_pipeline import ingest
+from data_pipeline import dedup, ingest, recipe
 from data_pipeline.config import DataConfig, SourceConfig
-from data_pipeline.document import DOCUMENT, INGESTED, QUARANTINED
+from data_pipeline.document import DOCUMENT, DOCUMENTS, INGESTED, QUARANTINED, REMOVED_DOCUMENTS
 from data_pipeline.engine import read_partition
 from data_pipeline.ingest.stage import document_id
-from maxlm.errors import DataError
+from data_pipeline.ingest.units import PARTITION_BYTES, Unit, count_partitions
+from maxlm.errors import ConfigError, DataError
 from tests.data_pipeline.tables import contents, rows_of, write_jsonl
 
 
@@ -98,3 +100,63 @@ def test_nothing_but_bad_input_is_refused_with_the_first_of_it(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"no document in config.sources; first of 1 .*bad.txt, row 0: invalid_utf8"):
         run(tmp_path, tmp_path / "bad.txt")
+
+
+def test_metadata_stands_beside_the_text(tmp_path):
+    write_jsonl(tmp_path / "in.jsonl", "One.", url="http://x.org", n=2**70)
+    write_jsonl(tmp_path / "in2.jsonl", "Two.")
+    rows = {row["text"]: row["metadata"] for row in rows_of(run(tmp_path, tmp_path / "in*.jsonl") / INGESTED)}
+    assert rows["Two."] is None
+    assert json.loads(rows["One."]) == {"url": "http://x.org", "n": pytest.approx(2**70)}
+
+
+def test_the_same_row_twice_is_two_documents_of_one_id_and_one_is_kept(tmp_path):
+    write_jsonl(tmp_path / "in.jsonl", "The same words in one row.", "The same words in one row.", "Other words here.")
+    config = DataConfig(sources=(SourceConfig(str(tmp_path / "in.jsonl")),), partitions=2)
+    ingest.run(config, tmp_path / "data")
+    assert [row["id"] for row in rows_of(tmp_path / "data" / INGESTED)].count(
+        document_id("in", "The same words in one row.")
+    ) == 2
+    recipe.run(config, tmp_path / "data")
+    dedup.run(config, tmp_path / "data")
+    texts = sorted(row["text"] for row in rows_of(tmp_path / "data" / DOCUMENTS))
+    assert texts == ["Other words here.", "The same words in one row."]
+    assert len(rows_of(tmp_path / "data" / REMOVED_DOCUMENTS)) == 1
+
+
+def test_partitions_grow_with_the_input():
+    units = [Unit(f"{i}", "text", "s", size_bytes=PARTITION_BYTES) for i in range(20)]
+    assert [count_partitions(units[:n]) for n in (0, 8, 9, 20)] == [8, 8, 9, 20]
+
+
+def test_names_that_are_no_text(tmp_path):
+    folder = os.fsencode(tmp_path / "in")
+    os.makedirs(folder + b"/\xff")
+    for name in (b"/\xff/good.txt", b"/bad\xfe.txt"):
+        with open(folder + name, "wb") as file:
+            file.write(b"A text." if b"good" in name else b"caf\xe9")
+    data = run(tmp_path, tmp_path / "in")
+    assert [row["source"] for row in rows_of(data / INGESTED)] == [r"in/\xff"]
+    assert [os.path.basename(row["file"]) for row in rows_of(data / QUARANTINED)] == [r"bad\xfe.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "utf-9"}, "no encoding 'utf-9'"),
+        ({"encoding": "base64"}, "no encoding 'base64'"),
+        ({"text_key": "a", "columns": {"text": "b"}}, "leave one out"),
+        ({"max_row_bytes": 0}, "max_row_bytes must be positive"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(tmp_path, options, message):
+    config = DataConfig(sources=(SourceConfig(str(tmp_path), **options),))
+    with pytest.raises(ConfigError, match=message):
+        ingest.run(config, tmp_path / "data")
+
+
+def test_a_format_reads_what_its_name_hides(tmp_path):
+    (tmp_path / "README").write_text("Read me.")
+    config = DataConfig(sources=(SourceConfig(str(tmp_path / "README"), format="text"),))
+    ingest.run(config, tmp_path / "data")
+    assert [row["text"] for row in rows_of(tmp_path / "data" / INGESTED)] == ["Read me."]
