@@ -203,8 +203,9 @@ STEPS = {
     "ingest": _Step(
         _ingest,
         "read the sources into documents",
-        "Reads config.sources (text, Markdown, source code, HTML, JSON lines, JSON, CSV, Parquet, WARC and WET, each also "
-        "compressed, here or in a bucket) into DATASET/corpus/ingested. What can't be read goes to DATASET/corpus/quarantine, with reasons.",
+        "Reads config.sources (text, Markdown, source code, HTML, JSON lines, JSON, CSV, Parquet, WARC and WET, each "
+        "also compressed, here or in a bucket) into DATASET/corpus/ingested. What can't be read goes to "
+        "DATASET/corpus/quarantine, with reasons.",
     ),
     "clean": _Step(
         _clean,
