@@ -1,8 +1,6 @@
 """Connected components of links by alternating large and small stars, each a round of exchanges.
 
-Kiveris et al. 2014, "Connected Components in MapReduce and Beyond" (SoCC): a large star joins a node's larger
-neighbours to the least of all, a small star its smaller ones and itself; components never change, and after few
-rounds each is a star about its least node. A round reads and writes the links once; no process sees all of them.
+Kiveris et al. 2014 (see links.py). A round reads and writes the links twice; no process sees all of them.
 """
 
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ import pyarrow as pa
 from data_pipeline import engine, exchange
 from data_pipeline.config import DataConfig
 from data_pipeline.dedup import buckets, origins
-from data_pipeline.dedup.links import both_ways
+from data_pipeline.dedup.links import both_ways, large_star, small_star
 from data_pipeline.dedup.origins import Origins
 from data_pipeline.engine import Scattered
 from maxlm.errors import DataError
@@ -101,52 +99,13 @@ def _large_star(sources: list[str], names: list[str], number: int) -> tuple[Scat
     return exchange.scatter(made, "node", len(names)), pa.table({"left": [counts]})
 
 
-def large_star(nodes: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, int]:
-    """The links (larger, smaller) of a round's first half, from all neighbours of these nodes.
-
-    Also the number of nodes that stand between others: none is left when every component is a star about its least.
-    """
-    nodes, neighbours = _sorted_pairs(nodes, neighbours)
-    begins, group = _groups(nodes)
-    least = neighbours[begins]
-    between = int(((least < nodes[begins]) & (np.diff(begins, append=len(nodes)) > 1)).sum())
-    centre = np.minimum(least, nodes[begins])[group]
-    larger = neighbours > nodes
-    return np.stack([neighbours[larger], centre[larger]], axis=1), between
-
-
 def _small_star(source: str, names: list[str], number: int) -> tuple[Scattered]:
     links = small_star(*_columns(exchange.gather(source, names, number)))
     return (both_ways(links, len(names)),)
 
 
-def small_star(nodes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """The links (larger, smaller) of a round's second half, from all smaller neighbours of these nodes."""
-    nodes, neighbours = _sorted_pairs(nodes, neighbours)
-    begins, group = _groups(nodes)
-    least = neighbours[begins]
-    moved = np.stack([neighbours, least[group]], axis=1)
-    return np.concatenate([np.stack([nodes[begins], least], axis=1), moved[moved[:, 0] != moved[:, 1]]])
-
-
 def _columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return table["node"].to_numpy(), table["neighbour"].to_numpy()
-
-
-def _sorted_pairs(nodes: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs in order, each once."""
-    order = np.lexsort((neighbours, nodes))
-    nodes, neighbours = nodes[order], neighbours[order]
-    new = np.ones(len(nodes), bool)
-    new[1:] = (nodes[1:] != nodes[:-1]) | (neighbours[1:] != neighbours[:-1])
-    return nodes[new], neighbours[new]
-
-
-def _groups(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each node's pairs begin, and the number of its group for each pair."""
-    new = np.ones(len(nodes), bool)
-    new[1:] = nodes[1:] != nodes[:-1]
-    return np.flatnonzero(new), np.cumsum(new) - 1
 
 
 def _label(source: str, names: list[str], number: int) -> tuple[Scattered]:

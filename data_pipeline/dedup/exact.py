@@ -25,7 +25,7 @@ SHINGLES = "corpus/dedup/shingles"  # rows of SHINGLE_SET; sent to the target
 # `halvings`: how often the set was halved; only hashes below 2**(64 - halvings) are in it. Ascending, each once.
 SHINGLE_SET = pa.schema([("ordinal", pa.int64()), ("halvings", pa.int64()), ("hashes", pa.large_list(pa.uint64()))])
 _VERSION = 1
-_MEMBER_BYTES = 4
+_MEMBER_BYTES = 16
 
 
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
@@ -38,7 +38,7 @@ def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     engine.make_partitions(stage, ask, numbers, found.size_bytes // _MEMBER_BYTES)
     stage = engine.Stage("shingles", (dataset / SHINGLES,), stage_digest(config, dataset), config.runner)
     answer = partial(_answer, dedup, str(dataset), found.names)
-    engine.make_partitions(stage, answer, found.jobs(), found.size_bytes)
+    engine.make_partitions(stage, answer, found.jobs(), found.size_bytes // _MEMBER_BYTES)
 
 
 def request_digest(config: DataConfig, dataset: PathLike) -> str:

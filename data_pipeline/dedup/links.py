@@ -1,4 +1,9 @@
-"""Links between documents: pairs of ordinals, int64 [links, 2]."""
+"""Links between documents: pairs of ordinals, int64 [links, 2], and the two halves of a round that makes them stars.
+
+Kiveris et al. 2014, "Connected Components in MapReduce and Beyond" (SoCC): a large star joins a node's larger
+neighbours to the least of all, a small star its smaller ones and itself. Components never change, and after few rounds
+each is a star about its least node.
+"""
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +23,51 @@ def stars(keys: np.ndarray, ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def contract(links: np.ndarray) -> np.ndarray:
-    """Links (int64 [links, 2]) that connect the same nodes: each of a component but its least, with that one."""
-    if not len(links):
-        return np.empty((0, 2), np.int64)
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    """Links that connect the same nodes: each of a component but its least, with that one."""
+    while True:
+        larger, between = large_star(links.ravel(), links[:, ::-1].ravel())
+        if not between:
+            return larger
+        links = small_star(larger[:, 0], larger[:, 1])
 
-    nodes, ends = np.unique(links, return_inverse=True)
-    ends = ends.reshape(links.shape)
-    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(len(nodes), len(nodes)))
-    labels = connected_components(graph, directed=False)[1]
-    least = nodes[np.unique(labels, return_index=True)[1]][labels]  # nodes ascend: the first of a label is its least
-    return np.stack([nodes, least], axis=1)[nodes != least]
+
+def large_star(nodes: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, int]:
+    """The links (larger, smaller) of a round's first half, from all neighbours of these nodes.
+
+    Also the number of nodes that stand between others: none is left when every component is a star about its least.
+    """
+    nodes, neighbours = _sorted_pairs(nodes, neighbours)
+    begins, group = _groups(nodes)
+    least = neighbours[begins]
+    between = int(((least < nodes[begins]) & (np.diff(begins, append=len(nodes)) > 1)).sum())
+    centre = np.minimum(least, nodes[begins])[group]
+    larger = neighbours > nodes
+    return np.stack([neighbours[larger], centre[larger]], axis=1), between
+
+
+def small_star(nodes: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """The links (larger, smaller) of a round's second half, from all smaller neighbours of these nodes."""
+    nodes, neighbours = _sorted_pairs(nodes, neighbours)
+    begins, group = _groups(nodes)
+    least = neighbours[begins]
+    moved = np.stack([neighbours, least[group]], axis=1)
+    return np.concatenate([np.stack([nodes[begins], least], axis=1), moved[moved[:, 0] != moved[:, 1]]])
+
+
+def _sorted_pairs(nodes: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs in order, each once."""
+    order = np.lexsort((neighbours, nodes))
+    nodes, neighbours = nodes[order], neighbours[order]
+    new = np.ones(len(nodes), bool)
+    new[1:] = (nodes[1:] != nodes[:-1]) | (neighbours[1:] != neighbours[:-1])
+    return nodes[new], neighbours[new]
+
+
+def _groups(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each node's pairs begin, and the number of its group for each pair."""
+    new = np.ones(len(nodes), bool)
+    new[1:] = nodes[1:] != nodes[:-1]
+    return np.flatnonzero(new), np.cumsum(new) - 1
 
 
 def both_ways(links: np.ndarray, parts: int) -> Scattered:

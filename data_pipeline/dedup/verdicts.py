@@ -29,7 +29,7 @@ VERDICT = [
 # Same rows as the documents.
 DEDUP_ATTRIBUTES = pa.schema([("id", pa.string()), ("operator", pa.string()), *VERDICT])
 _VERSION = 2
-_MEMBER_BYTES = 4
+_MEMBER_BYTES = 16
 
 
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:

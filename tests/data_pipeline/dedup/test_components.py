@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from data_pipeline import engine, exchange
 from data_pipeline.dedup import components
-from data_pipeline.dedup.links import both_ways, contract, stars
+from data_pipeline.dedup.links import both_ways, contract, large_star, small_star, stars
 from maxlm.errors import DataError
 
 
@@ -83,10 +83,10 @@ def test_rounds_of_exchanges_find_the_components(tmp_path_factory, pairs, parts)
 def test_stars_in_memory_connect_the_same_nodes(pairs):
     links = links_of(pairs)
     for _ in range(20):
-        large, between = components.large_star(links.ravel(), links[:, ::-1].ravel())
+        large, between = large_star(links.ravel(), links[:, ::-1].ravel())
         if not between:
             break
-        links = components.small_star(large[:, 0], large[:, 1])
+        links = small_star(large[:, 0], large[:, 1])
     stars_found = {tuple(link) for link in large.tolist()}
     assert stars_found == {(node, least) for node, least in least_of_component(pairs).items() if node != least}
 
