@@ -6,6 +6,7 @@ more from few labels. A model is a folder: model.json (features, classes), weigh
 
 import io
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -103,7 +104,7 @@ class LinearScorer:
                 known = Known(arrays["columns"], arrays["rarities"])
                 weights, bias = arrays["weights"], arrays["bias"]
             return cls(Features(**about["features"]), tuple(about["labels"]), about["positive"], known, weights, bias)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: damaged model ({error}): train it again") from error
 
 
