@@ -16,7 +16,7 @@ import numpy as np
 
 from data_pipeline.config import DedupConfig
 from data_pipeline.dedup.links import contract
-from data_pipeline.dedup.members import Members, deviation
+from data_pipeline.dedup.members import Members, doubt
 
 # In a bucket others are compared with so many of the documents that stay, the best: a template that a million pages
 # share, which differ in the rest, costs so many comparisons a page. Pages that are alike share other buckets too.
@@ -95,9 +95,9 @@ def _compare(members: Members, thresholds: np.ndarray, slack: bool, member: int,
     if not slack:
         above = estimates >= pair
         return _Comparison(member, mates, estimates, pair, above, np.zeros(len(mates), bool))
-    margin = deviation(pair, num_perm)
-    above = estimates > pair + margin
-    return _Comparison(member, mates, estimates, pair, above, ~above & (estimates >= pair - margin))
+    least, largest = doubt(pair, num_perm)
+    above = estimates > largest
+    return _Comparison(member, mates, estimates, pair, above, ~above & (estimates >= least))
 
 
 def _comparisons(members: Members, config: DedupConfig, taking: np.ndarray, buckets: _Buckets, slack: bool):

@@ -24,7 +24,9 @@ MEMBERS = "corpus/dedup/members"  # rows of SIGNATURE and those below; exchanged
 _MORE = [("component", pa.int64()), ("score", pa.float64()), ("earlier", pa.bool_())]
 _VERSION = 1
 _MEMBER_BYTES = 16
-_DEVIATIONS = 2.5  # of an estimate from the threshold, within which the shingles themselves are compared
+# How many standard deviations from its threshold an estimate is in doubt, so that the shingles themselves are compared.
+# More above than below: a removal is for good, and of many comparisons the luckiest counts.
+_BELOW, _ABOVE = 2.5, 4.0
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ class Members:
         return np.array([config.thresholds.get(domain, config.threshold) for domain in self.domains], np.float64)
 
 
-def deviation(thresholds: np.ndarray, num_perm: int) -> np.ndarray:
-    """How far from its threshold an estimate may lie and still be in doubt: so many standard deviations of it."""
-    return _DEVIATIONS * np.sqrt(thresholds * (1 - thresholds) / num_perm)
+def doubt(thresholds: np.ndarray, num_perm: int) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest estimate that is so near its threshold that it may err."""
+    deviation = np.sqrt(thresholds * (1 - thresholds) / num_perm)  # of a share of num_perm draws
+    return thresholds - _BELOW * deviation, thresholds + _ABOVE * deviation
 
 
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:

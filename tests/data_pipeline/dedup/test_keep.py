@@ -67,12 +67,12 @@ def reference(config, part, texts):
             if any(folded[k] == folded[j] for k in range(j)):
                 continue  # an earlier document twice: the first speaks for both
             threshold = max(limits[i], limits[j])
-            margin = 2.5 * (threshold * (1 - threshold) / config.num_perm) ** 0.5
+            deviation = (threshold * (1 - threshold) / config.num_perm) ** 0.5
             estimate = sum(map(int.__eq__, signature[i], signature[j])) / config.num_perm
             true = len(sets[i] & sets[j]) / len(sets[i] | sets[j])
-            if estimate > threshold + margin:
+            if estimate > threshold + 4 * deviation:
                 sure.append((estimate, -j))
-            elif estimate >= threshold - margin and true >= threshold:
+            elif estimate >= threshold - 2.5 * deviation and true >= threshold:
                 doubtful.append((true, -j))
         if sure or doubtful:
             score, j = max(sure or doubtful)
