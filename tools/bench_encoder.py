@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench_encoder"))
     parts = ("scratch", "checkpoint", "tuned", "speed")
     parser.add_argument("--only", choices=parts, nargs="+", default=parts)
+    parser.add_argument("--epochs", type=int, default=6, help="of the checkpoint; called again, it goes on from there")
     options = parser.parse_args()
     tnews, out = options.corpora / "train/zh/fewclue/tnews", options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -93,8 +94,13 @@ def main() -> None:
     if "scratch" in options.only:
         fit("scratch", files, out, _SETTINGS, test)
     if "checkpoint" in options.only:
-        titles = replace(_SETTINGS, text_key="text", label_key="label", epochs=2, holdout=0.1)
-        fit("checkpoint", [taught_titles(files, tnews, out)], out, titles, [])
+        begun = (out / "checkpoint" / "config.json").exists()
+        titles = replace(
+            _SETTINGS, text_key="text", label_key="label", epochs=options.epochs, holdout=0.1,
+            start=str(out / "checkpoint") if begun else "",
+        )  # fmt: skip
+        taught = out / "taught.jsonl"
+        fit("checkpoint", [taught if begun else taught_titles(files, tnews, out)], out, titles, [])
         of_linear(out / "linear", test[0])
     if "tuned" in options.only:
         start = replace(_SETTINGS, start=str(out / "checkpoint"), learning_rate=2e-4, epochs=6)
