@@ -48,7 +48,7 @@ def folders_before(config: DataConfig, dataset: PathLike, stage: str) -> list[ep
 
 def current_texts(documents: pa.Table, attributes: Sequence[pa.Table]) -> list[str | None]:
     """The text of each document as the stages so far leave it; None where one of them drops it."""
-    texts = documents["text"].to_pylist()
+    texts: list[str | None] = documents["text"].to_pylist()
     for table in attributes:
         if "text" in table.column_names:
             texts = [old if new is None else new for old, new in zip(texts, table["text"].to_pylist(), strict=True)]

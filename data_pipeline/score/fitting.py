@@ -76,7 +76,7 @@ def fit_each(
 ) -> Iterator[Fit]:
     """The minima of `loss_and_gradient` at some strengths; each starts from the one before."""
     num_classes = targets_TC.shape[1]
-    triangle_TT = _triangle(rows_TF)
+    triangle_TT = _triangle(rows_TF, num_classes)
     rows = rows_TF if triangle_TT is None else triangle_TT
     _, num_columns = cast(tuple[int, int], rows.shape)
     flat = np.zeros((num_columns + 1) * num_classes)
@@ -94,14 +94,15 @@ def _loss(
     return loss_and_gradient(flat, rows, targets, strength, regression)
 
 
-def _triangle(rows_TF: sparse.csr_array) -> np.ndarray | None:
+def _triangle(rows_TF: sparse.csr_array, num_classes: int) -> np.ndarray | None:
     """Texts by as many columns as there are texts, with the same inner products; None where that's no gain.
 
     The best weights are a sum of texts (the representer theorem, Kimeldorf and Wahba 1971), so that few texts of many
     n-grams need few numbers: with L L' = X X', weights v over L are the weights X' L'^-1 v over X, of the same norm.
     """
     num_texts, num_columns = cast(tuple[int, int], rows_TF.shape)
-    if num_texts > min(num_columns / 4, _FEW_TEXTS):
+    # What a step reads: the triangle twice, or steps and changes of all weights, each pair four times.
+    if num_texts > _FEW_TEXTS or 2 * num_texts**2 > 4 * _MEMORY * num_columns * num_classes:
         return None
     inner_TT = (rows_TF @ rows_TF.T).toarray()
     # Equal texts make it singular: as if each text had a column of its own, of this square.

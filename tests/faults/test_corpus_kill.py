@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from data_pipeline import dedup, ingest, recipe
-from data_pipeline.config import DataConfig, DecontaminateConfig, DedupConfig, OperatorConfig, SegmentsConfig, SourceConfig
+from data_pipeline.config import (
+    DataConfig,
+    DecontaminateConfig,
+    DedupConfig,
+    OperatorConfig,
+    SegmentsConfig,
+    SourceConfig,
+)
 from tests.data_pipeline.tables import contents, write_jsonl
 from tests.texts import corpus
 
