@@ -1,6 +1,6 @@
 """Deduplication against datatrove, datasketch and rensa, in one run on one corpus with planted near-duplicates.
 
-    python tools/bench_dedup.py --peers-python=PYTHON [--corpus=FOLDER] [--documents=20000] [--language=en]
+    python tools/bench_dedup.py --peers-python=PYTHON [--corpus=FOLDER …] [--documents=20000] [--language=en]
 
 PYTHON is an interpreter that has the peers: pip install datatrove datasketch rensa xxhash orjson. FOLDER holds text
 files (default: what Python's own installation holds). Documents are pieces of its files; a tenth of them get a copy
@@ -18,6 +18,7 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +58,11 @@ class Corpus:
         return [self.joiner.join(words) for words in self.documents]
 
 
-def pieces(folder: Path, language: str) -> list[list[str]]:
-    """Files of a folder in pieces of 60 to 1,200 words, without repeats."""
+def pieces(folders: Sequence[Path], language: str) -> list[list[str]]:
+    """Files of folders in pieces of 60 to 1,200 words, without repeats."""
     rng = np.random.default_rng(0)
     found: dict[tuple[str, ...], None] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
         if path.suffix not in (".txt", ".md", ".rst", ".py", ".jsonl", ".csv", ".json") or not path.is_file():
             continue
         try:
@@ -167,7 +168,7 @@ def recalls(corpus: Corpus, removed: set[int]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", default=sysconfig.get_path("stdlib"), help="a folder of text")
+    parser.add_argument("--corpus", nargs="+", default=[sysconfig.get_path("stdlib")], help="folders of text")
     parser.add_argument("--peers-python", default="", help="an interpreter that has the peers; without: ours alone")
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--documents", type=int, default=20_000)
@@ -175,7 +176,7 @@ def main() -> None:
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        corpus = plant(pieces(Path(options.corpus), options.language), options.documents, options.language)
+        corpus = plant(pieces([*map(Path, options.corpus)], options.language), options.documents, options.language)
         texts = corpus.texts()
         file = Path(folder) / "corpus.jsonl"
         rows = (json.dumps({"text": text, "n": n}, ensure_ascii=False) + "\n" for n, text in enumerate(texts))
