@@ -19,8 +19,9 @@ from tests.data_pipeline.tables import write_jsonl
 def run(tmp_path_factory):
     """A function that ingests a small corpus and runs further stages over it."""
     folder = tmp_path_factory.mktemp("report")
-    write_jsonl(folder / "in" / "a.jsonl", "mail a@b.com or c@d.com", "中文一句话", "中文一句话", "short", " ")
-    (folder / "in" / "b.txt").write_bytes(b"\xff")
+    write_jsonl(folder / "in" / "a.jsonl", "mail a@b.com or c@d.com", "short", " ", language="en")
+    write_jsonl(folder / "in" / "b.jsonl", "中文一句话", "中文一句话", language="zh")
+    (folder / "in" / "c.txt").write_bytes(b"\xff")
     steps = (OperatorConfig("redact"), OperatorConfig("length", ("en",), params={"min_words": 3}))
     config = DataConfig(sources=(SourceConfig(str(folder / "in")),), recipe=steps, partitions=2)
 
