@@ -42,7 +42,7 @@ def _clean(config: DataConfig, options: argparse.Namespace) -> str:
 
 
 def _segments(config: DataConfig, options: argparse.Namespace) -> str:
-    from data_pipeline.dedup import segments
+    from data_pipeline.segments import stage as segments
 
     if not config.segments.unit:
         raise ConfigError("config.segments.unit: name what to cut: line, paragraph or sentence")
@@ -52,7 +52,9 @@ def _segments(config: DataConfig, options: argparse.Namespace) -> str:
 
 
 def _decontaminate(config: DataConfig, options: argparse.Namespace) -> str:
-    from data_pipeline.dedup import contamination, decontaminate, segments
+    from data_pipeline.decontamination import contamination
+    from data_pipeline.decontamination import stage as decontaminate
+    from data_pipeline.segments import stage as segments
 
     if not config.decontaminate.benchmarks:
         raise ConfigError("config.decontaminate.benchmarks: name the benchmark files, as paths or globs")
@@ -181,7 +183,7 @@ def _inspect(options: argparse.Namespace) -> None:
     elif options.removed or options.reason:
         inspection.show_removed(options.dataset, options.n, options.reason, options.seed, console)
     elif options.hits:
-        from data_pipeline.dedup import contamination
+        from data_pipeline.decontamination import contamination
 
         contamination.show_hits(options.dataset, options.n, console)
     elif options.quarantine:

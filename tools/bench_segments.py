@@ -11,7 +11,9 @@ import sys
 import time
 
 from data_pipeline.config import DecontaminateConfig, SegmentsConfig
-from data_pipeline.dedup import benchmarks, decontaminate, segments
+from data_pipeline.decontamination import benchmarks
+from data_pipeline.decontamination import stage as decontaminate
+from data_pipeline.segments import stage as segments
 
 _PAGE_CHARACTERS = 4000
 

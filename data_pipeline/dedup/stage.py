@@ -15,9 +15,11 @@ from dataclasses import replace
 
 from data_pipeline import decide, engine, score
 from data_pipeline.config import DataConfig
-from data_pipeline.dedup import components, decontaminate, exact, members, origins, segments, signatures, verdicts
+from data_pipeline.decontamination import stage as decontaminate
+from data_pipeline.dedup import components, exact, members, origins, signatures, verdicts
 from data_pipeline.dedup.origins import Origins
 from data_pipeline.dedup.target import Kept, serving, table
+from data_pipeline.segments import stage as segments
 from maxlm.paths import PathLike, as_path, exclusive
 
 LOCK = "corpus/dedup/lock"  # held while stages are made

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from data_pipeline import attributes, engine, ingest, recipe
 from data_pipeline.config import DataConfig, OperatorConfig, SegmentsConfig, SourceConfig
-from data_pipeline.dedup import segments
 from data_pipeline.document import INGESTED
 from data_pipeline.ingest.stage import document_id
+from data_pipeline.segments import stage as segments
 from maxlm.errors import ConfigError, DataError
 from tests.data_pipeline.tables import contents, rows_of
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from data_pipeline import engine
 from data_pipeline.config import DecontaminateConfig
-from data_pipeline.dedup.benchmarks import Index
+from data_pipeline.decontamination.benchmarks import Index
 from maxlm.paths import PathLike, as_path, read_json, write_json
 
 FOLDER = "corpus/decontamination"

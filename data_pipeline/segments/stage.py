@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from data_pipeline import attributes, engine, exchange, shingles
 from data_pipeline.config import DataConfig, SegmentsConfig
-from data_pipeline.dedup import samples
-from data_pipeline.dedup.splitting import Span, cut, fenced, split
 from data_pipeline.document import ATTRIBUTES
+from data_pipeline.segments import samples
+from data_pipeline.segments.splitting import Span, cut, fenced, split
 from maxlm.paths import PathLike, as_path
 
 SEGMENTED = f"{ATTRIBUTES}/segments"

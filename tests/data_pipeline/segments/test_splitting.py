@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.dedup.splitting import cut, fenced, split
+from data_pipeline.segments.splitting import cut, fenced, split
 
 # What texts are made of here: enough of each sort of mark, break and letter for all rules to meet.
 TEXTS = st.text("aB1 \n\t\r.!?…。！？；”\"')“(天地Éé\u3000-", max_size=60)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline import shingles
-from data_pipeline.dedup import wordruns
+from data_pipeline.decontamination import wordruns
 
 TEXTS = st.lists(st.text("abAB1 _.,'\n天地，ก\u0301éÉＡ\u200b", max_size=30), max_size=5)
 

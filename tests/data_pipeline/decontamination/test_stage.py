@@ -9,7 +9,8 @@ from rich.console import Console
 
 from data_pipeline import attributes, cli, dedup, engine, ingest, recipe
 from data_pipeline.config import DataConfig, DecontaminateConfig, OperatorConfig, SegmentsConfig, SourceConfig
-from data_pipeline.dedup import benchmarks, contamination, decontaminate
+from data_pipeline.decontamination import benchmarks, contamination
+from data_pipeline.decontamination import stage as decontaminate
 from data_pipeline.document import DOCUMENTS, INGESTED, REMOVED_DOCUMENTS
 from data_pipeline.ingest.stage import document_id
 from maxlm.errors import ConfigError, DataError

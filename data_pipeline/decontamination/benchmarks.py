@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from data_pipeline import engine
 from data_pipeline.config import DecontaminateConfig
-from data_pipeline.dedup import wordruns
+from data_pipeline.decontamination import wordruns
 from data_pipeline.ingest.storage import open_bytes
 from data_pipeline.ingest.units import plain_suffix
 from maxlm.errors import ConfigError, DataError

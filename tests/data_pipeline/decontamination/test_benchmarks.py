@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_pipeline.config import DecontaminateConfig
-from data_pipeline.dedup import benchmarks, wordruns
+from data_pipeline.decontamination import benchmarks, wordruns
 from maxlm.errors import ConfigError, DataError
 
 QUESTION = "How many apples are left in the basket when three of the nine are eaten by the children?"

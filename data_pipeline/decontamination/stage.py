@@ -21,8 +21,8 @@ from etils import epath
 
 from data_pipeline import attributes, engine, exchange, shingles
 from data_pipeline.config import DataConfig, DecontaminateConfig
-from data_pipeline.dedup import benchmarks, contamination, wordruns
-from data_pipeline.dedup.contamination import HIT
+from data_pipeline.decontamination import benchmarks, contamination, wordruns
+from data_pipeline.decontamination.contamination import HIT
 from data_pipeline.document import ATTRIBUTES
 from maxlm.paths import PathLike, as_path
 
