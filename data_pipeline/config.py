@@ -203,7 +203,8 @@ class DataConfig:
     tokenizer: TokenizerConfig = TokenizerConfig()
     mixture: dict[str, float] = field(default_factory=dict)  # domain -> share of tokens; {}: as much as there is
     produce: ProduceConfig = ProduceConfig()
-    runner: Literal["native", "ray"] = "native"  # where the engine runs
+    # Where the engine runs: on this machine, or on the Ray cluster that RAY_ADDRESS names (else on one started here).
+    runner: Literal["native", "ray"] = "native"
     partitions: int = 0  # Parquet files that the corpus is kept in; 0: one for 64 MB of input text, at least 8
 
     def __post_init__(self) -> None:

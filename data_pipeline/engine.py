@@ -25,6 +25,7 @@ from maxlm.paths import PathLike, as_path, read_json, write_atomic, write_json
 # Read by daft on import. It sends usage data otherwise, and draws bars into our output.
 os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
 
 MARKER = "_stage.json"
@@ -114,7 +115,7 @@ def make_partitions(
     folders = tuple(os.fspath(as_path(folder)) for folder in stage.folders)
     work = partial(_make_partition, function, folders)
     if stage.runner == "ray":
-        _on_ray(stage.name, work, pending)
+        _on_ray(work, pending)
     else:
         workers.run(stage.name, work, pending, size_bytes)
 
@@ -221,29 +222,29 @@ def daft_module() -> ModuleType:
 
 
 @cache
-def daft_session(runner: str) -> ModuleType:
-    """The daft module, set to run where `runner` says ("native": inside this process; "ray": on a cluster).
+def daft_on_ray() -> ModuleType:
+    """The daft module, set to run on the Ray cluster that RAY_ADDRESS names; without it, on one started here.
 
     Once a process has run something, Daft lets no other runner be set there.
 
     Raises:
-      ConfigError: Ray is wanted and not installed.
+      ConfigError: Ray is not installed, or no cluster answers.
     """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("config.runner: 'ray' needs the package: pip install ray, or use config.runner='native'")
     daft = daft_module()
-    if runner == "ray":
-        if importlib.util.find_spec("ray") is None:
-            raise ConfigError("config.runner: 'ray' needs the package: pip install ray, or use config.runner='native'")
+    try:
         daft.set_runner_ray(noop_if_initialized=True)
-    else:
-        daft.set_runner_native()
+    except ConnectionError as error:
+        raise ConfigError(f"config.runner: no Ray cluster answers at RAY_ADDRESS ({error})") from error
     return daft
 
 
-def _on_ray(name: str, work: Callable[[str, Any], None], jobs: Mapping[str, Any]) -> None:
+def _on_ray(work: Callable[[str, Any], None], jobs: Mapping[str, Any]) -> None:
     """Runs ``work(name, job)`` for all jobs on the cluster; a UserError travels back as its message."""
     if not jobs:
         return
-    daft = daft_session("ray")
+    daft = daft_on_ray()
     run = daft.func(partial(_work_and_tell, work, dict(jobs)), return_dtype=daft.DataType.string())
     frame = daft.from_pydict({"partition": list(jobs)}).into_partitions(len(jobs))
     told = frame.select(run(daft.col("partition")).alias("told")).to_pydict()["told"]

@@ -128,10 +128,10 @@ def test_a_partition_that_cannot_be_read_is_named(tmp_path, content, message):
         engine.read_partition(path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
-def test_ray_that_is_not_installed_is_named():
+def test_ray_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install ray"):
-        engine.daft_session("ray")
+        engine.daft_on_ray()
 
 
 SLOW = """
