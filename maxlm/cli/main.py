@@ -26,6 +26,7 @@ _CONFIGURED = {"train", "eval"}  # commands that take --config.a.b=v
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on absent accelerators
+    sys.unraisablehook = _unraisable
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
         print(f"error: no command {argv[0]!r}{did_you_mean(argv[0], COMMANDS)}", file=sys.stderr)
@@ -55,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """Says what no caller can catch, but for tensorstore's threads that come back to a restore that was given up."""
+    if not (isinstance(what.exc_value, RuntimeError) and str(what.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(what)
 
 
 if __name__ == "__main__":
