@@ -20,11 +20,12 @@ def normal_words(text: str) -> tuple[str, ...]:
     return split_words(unicodedata.normalize("NFKC", text).lower())
 
 
-def hash_strings(strings: Sequence[str]) -> np.ndarray:
+def hash_strings(strings: Sequence[str] | pa.LargeStringArray) -> np.ndarray:
     """A 64-bit hash of each string: uint64 [strings]."""
     if not len(strings):
         return np.empty(0, np.uint64)
-    series = engine.daft_module().Series.from_arrow(pa.array(strings, pa.large_string()))
+    array = strings if isinstance(strings, pa.LargeStringArray) else pa.array(strings, pa.large_string())
+    series = engine.daft_module().Series.from_arrow(array)
     return series.hash().to_arrow().to_numpy().astype(np.uint64)
 
 

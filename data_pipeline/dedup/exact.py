@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_pipeline import engine, exchange
 from data_pipeline.config import DataConfig, DedupConfig
@@ -78,10 +79,10 @@ def _answer(config: DedupConfig, dataset: str, names: list[str], origin: Origin)
 
 def shingle_sets(texts: list[str | None], ngram: int) -> list[np.ndarray]:
     """The shingles of each text as hashes, ascending, each once."""
-    words = [folding.fold(text or "").split(" ") for text in texts]
-    hashes = hash_strings([word for text in words for word in text])
-    bounds = np.cumsum([0, *map(len, words)])
-    return [np.unique(run_hashes(hashes[a:b], ngram)) for a, b in pairwise(bounds.tolist())]
+    folded = folding.fold([text or "" for text in texts])
+    words = pc.split_pattern(folded.texts, " ")
+    hashes, bounds = hash_strings(words.flatten()), words.offsets.to_pylist()
+    return [np.unique(run_hashes(hashes[a:b], ngram)) for a, b in pairwise(bounds)]
 
 
 def sampled(hashes: np.ndarray, most: int) -> tuple[np.ndarray, int]:

@@ -1,116 +1,168 @@
 """Texts folded to what counts when they are compared: words joined by single spaces, as one string.
 
-The same words as shingles.normal_words gives, several times faster on scripts without spaces: there the text is folded
-as an array of code points, unless it holds what no table by the character can normalise (combining marks, say).
+The same words as shingles.normal_words gives, several times faster. Texts are taken many at a time: Unicode's business
+is done text by text, and white space and ASCII capitals in one pass over the bytes of all of them. A text in a script
+without spaces is folded as an array of code points, unless it holds what no table by the character can normalise
+(combining marks, say).
 """
 
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from data_pipeline.operators.words import split_words
+from data_pipeline.operators.words import UNSPACED
 from data_pipeline.shingles import normal_words
 
 _TABLED = 0x20000  # code points that the tables cover: beyond lie rare Han characters
 _LAST_HAN = 0x3FFFF
 _SPACE = 0x20
+_BLOCK_CHARACTERS = 500_000
 _UNSAFE, _WORD, _BLANK, _ALONE = range(4)
-# Below Thai there is no script without spaces; from U+2000 on stand quotation marks and dashes.
-_MAYBE_UNSPACED = re.compile(r"[^\u0000-\u0dff\u2000-\u206f]")
+# Below Thai there is no script without spaces; from U+2000 on stand quotation marks and dashes. NFKC makes nothing
+# else out of them.
+_MAYBE_UNSPACED = r"[^\x{0}-\x{dff}\x{2000}-\x{206f}]"
+_RARE_BLANKS = "\x85\u1680\u2028\u2029"  # white space beyond ASCII that NFKC leaves as it is
+_ASCII = bytes(_SPACE if chr(i).isspace() else ord(chr(i).lower()) for i in range(128)) + bytes(range(128, 256))
 
 
-def fold(text: str) -> str:
-    """The normal words of a text (shingles.normal_words), joined by single spaces."""
-    if not text.isascii():
-        if not _has_unspaced(text):
-            text = unicodedata.normalize("NFKC", text)
-        if _has_unspaced(text):
-            return _fold_unspaced(text)
-    return " ".join(text.lower().split())
+class Folded(NamedTuple):
+    """Folded texts, and how long they are."""
+
+    texts: pa.LargeStringArray
+    words: np.ndarray  # int64 [texts]
+    unspaced: np.ndarray  # int64 [texts]: characters of scripts without spaces
 
 
-def digest(folded: str) -> bytes:
-    """16 bytes that only exact duplicates share."""
-    return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def fold(texts: Sequence[str]) -> Folded:
+    """The normal words of each text (shingles.normal_words), joined by single spaces."""
+    prepared, unspaced = list(texts), np.zeros(len(texts), np.int64)
+    beyond = [i for i, text in enumerate(texts) if not text.isascii()]
+    found = pc.match_substring_regex(pa.array([texts[i] for i in beyond], pa.large_string()), _MAYBE_UNSPACED)
+    maybe = [i for i, here in zip(beyond, found.to_pylist(), strict=True) if here]
+    for i in set(beyond).difference(maybe):
+        prepared[i] = _in_lower_case(texts[i])
+    for some in _blocks(maybe, texts):
+        for i, (text, count) in zip(some, _fold_unspaced([texts[i] for i in some]), strict=True):
+            prepared[i], unspaced[i] = text, count
+    return _joined([text.strip().encode() for text in prepared], unspaced)
 
 
-def count_words(folded: str) -> int:
-    """The number of words in a folded text."""
-    return folded.count(" ") + 1 if folded else 0
+def _in_lower_case(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).lower()
+    for blank in _RARE_BLANKS:
+        if blank in text:
+            text = text.replace(blank, " ")
+    return text
 
 
-def count_unspaced(folded: str) -> int:
-    """The characters of scripts without spaces in a folded text."""
-    if folded.isascii() or not _has_unspaced(folded):
-        return 0
-    kinds = _tables()[0]
-    points = _code_points(folded)
+def _blocks(rows: Sequence[int], texts: Sequence[str]) -> Iterator[list[int]]:
+    """`rows` in parts of not many characters, since the arrays of one take fifty bytes for each."""
+    block, size = [], 0
+    for row in rows:
+        block.append(row)
+        size += len(texts[row])
+        if size >= _BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _joined(prepared: list[bytes], unspaced: np.ndarray) -> Folded:
+    """Texts that neither begin nor end with white space, in lower case but for ASCII, with single spaces."""
+    data = np.frombuffer(b"".join(prepared).translate(_ASCII), np.uint8)
+    bounds = np.cumsum([0, *map(len, prepared)])
+    spaces = data == _SPACE
+    again = np.flatnonzero(spaces[1:] & spaces[:-1]) + 1
+    if len(again):
+        data, spaces = np.delete(data, again), np.delete(spaces, again)
+        bounds -= np.searchsorted(again, bounds)
+    before = np.searchsorted(np.flatnonzero(spaces), bounds)
+    words = np.diff(before) + (np.diff(bounds) > 0)
+    texts = pa.LargeStringArray.from_buffers(len(prepared), pa.py_buffer(bounds), pa.py_buffer(data))
+    return Folded(texts, words, unspaced)
+
+
+def digests(folded: pa.LargeStringArray) -> list[bytes]:
+    """For each folded text 16 bytes that only exact duplicates share."""
+    _, bounds, data = folded.buffers()
+    data = memoryview(data or b"")
+    ends = np.frombuffer(bounds, np.int64)[folded.offset : folded.offset + len(folded) + 1].tolist()
+    return [hashlib.blake2b(data[a:b], digest_size=16).digest() for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _count_unspaced(folded: str) -> int:
+    kinds, points = _tables()[0], _code_points(folded)
     rare = (points >= _TABLED) & (points <= _LAST_HAN)
-    return int((kinds[np.where(points < _TABLED, points, 0)] == _ALONE).sum() + rare.sum())
-
-
-def _has_unspaced(text: str) -> bool:
-    """Whether the text may hold characters of a script without spaces; quick, and at times wrongly yes."""
-    return _MAYBE_UNSPACED.search(text) is not None
+    return int((kinds[np.minimum(points, _TABLED)] == _ALONE).sum() + rare.sum())
 
 
 def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def _fold_unspaced(text: str) -> str:
-    points = _code_points(text)
+def _fold_unspaced(texts: list[str]) -> list[tuple[str, int]]:
+    """Folded texts, and how many characters of each are of scripts without spaces."""
     kinds, folded = _tables()
-    if points.max() >= _TABLED:
-        return " ".join(normal_words(text))
-    kind = kinds[points]
-    if not kind.all():  # _UNSAFE is 0
-        return " ".join(normal_words(text))
-    kept = kind != _BLANK
-    points, kind = folded[points[kept]], kind[kept]
-    if not len(points):
-        return ""
+    points = _code_points("".join(texts))
+    bounds = np.cumsum([0, *map(len, texts)])
+    kind = kinds[np.minimum(points, _TABLED)]
+    untabled = np.unique(np.searchsorted(bounds, np.flatnonzero(kind == _UNSAFE), side="right") - 1)
+    rows = np.flatnonzero(kind != _BLANK)
+    starts = np.searchsorted(rows, bounds)
+    points, alone = folded[np.minimum(points[rows], _TABLED)], kind[rows] == _ALONE
     # A word begins at a character that stands alone, after one, and after white space.
-    begins = kind == _ALONE
-    begins[1:] |= kind[:-1] == _ALONE
-    begins |= np.diff(np.flatnonzero(kept), prepend=-2) > 1
-    begins[0] = False
-    places = np.arange(len(points)) + np.cumsum(begins)
-    out = np.full(places[-1] + 1, _SPACE, np.uint32)
+    begins = alone.copy()
+    begins[1:] |= alone[:-1] | (np.diff(rows) > 1)
+    begins[starts[starts < len(rows)]] = False
+    places = np.arange(len(rows)) + np.cumsum(begins)
+    out = np.full(places[-1] + 1 if len(rows) else 0, _SPACE, np.uint32)
     out[places] = points
-    return out.tobytes().decode("utf-32-le", "surrogatepass")
+    whole = out.tobytes().decode("utf-32-le")
+    ends = np.append(places, len(out))[starts].tolist()
+    counts = np.diff(np.concatenate([[0], np.cumsum(alone)])[starts]).tolist()
+    made = [(whole[a:b], count) for a, b, count in zip(ends, ends[1:], counts, strict=False)]
+    for i in untabled.tolist():
+        slowly = " ".join(normal_words(texts[i]))
+        made[i] = slowly, _count_unspaced(slowly)
+    return made
 
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
     """For each code point its kind, and the one that it folds to."""
-    kinds = np.full(_TABLED, _UNSAFE, np.uint8)
-    folded = np.arange(_TABLED, dtype=np.uint32)
-    seconds = _second_of_compositions()
+    kinds = np.full(_TABLED + 1, _UNSAFE, np.uint8)  # the last one stands for all code points beyond
+    folded = np.arange(_TABLED + 1, dtype=np.uint32)
     # Between lie surrogates and private characters, and the rarer planes of historic scripts.
-    for point in (*range(0xD800), *range(0xE000, 0x10000), *range(0x1F000, _TABLED)):
-        char = chr(point)
-        normal = unicodedata.normalize("NFKC", char)
-        normal = "" if normal == "Σ" else normal.lower()  # Σ is lowered by what stands around it
-        if len(normal) != 1 or unicodedata.combining(normal) or normal in seconds:
-            continue  # several characters, or one that may join the one before it
-        folded[point] = ord(normal)
-        if normal.isspace():
-            kinds[point] = _BLANK
-        else:
-            kinds[point] = _ALONE if _stands_alone(normal) else _WORD
+    points = [*range(0xD800), *range(0xE000, 0x10000), *range(0x1F000, _TABLED)]
+    # A line feed between two characters keeps them from acting upon each other; Σ is lowered by what is around it.
+    normal = unicodedata.normalize("NFKC", "\n".join(map(chr, points))).replace("\n\n\n", "\n \n")
+    lowered = normal.replace("Σ", "ΣΣ").lower().split("\n")
+    # What is several characters now, or may join the one before it, is folded with what stands around it.
+    seconds = _second_of_compositions()
+    single = [
+        (point, ord(char))
+        for point, char in zip(points, lowered, strict=True)
+        if len(char) == 1 and char not in seconds and not unicodedata.combining(char)
+    ]
+    rows, values = np.array(single).T
+    folded[rows] = values
+    kinds[rows] = _WORD
+    every = "".join(map(chr, values.tolist()))
+    for kind, which in ((_BLANK, r"\s"), (_ALONE, f"[{UNSPACED}]")):
+        kinds[rows[[match.start() for match in re.finditer(which, every)]]] = kind
     return kinds, folded
-
-
-def _stands_alone(char: str) -> bool:
-    return len(split_words(f"a{char}a")) == 3
 
 
 def _second_of_compositions() -> frozenset[str]:
     """Characters that normalisation may join to the one before them (NFC_Quick_Check "maybe", UAX 15)."""
     jamo = {chr(point) for point in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
-    pairs = (unicodedata.decomposition(chr(point)).split() for point in range(0x30000))
+    pairs = (decomposed.split() for point in range(0x30000) if (decomposed := unicodedata.decomposition(chr(point))))
     return frozenset(jamo | {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0][0] != "<"})

@@ -6,10 +6,12 @@ is handed folded texts, each Chinese character as a word of its own. Thresholds 
 makes no new signatures.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_pipeline import engine
 from data_pipeline.config import DataConfig, DedupConfig
@@ -37,7 +39,7 @@ SIGNATURE = pa.schema(
     ]
 )
 _VERSION = 2
-_TEXT_BYTES = 4  # how much less work a byte of text is here than in a recipe
+_TEXT_BYTES = 16  # how much less work a byte of text is here than in a recipe
 _CHUNK_WORDS = 500_000  # longer texts are hashed in pieces that overlap, which bounds what the kernel needs
 
 
@@ -72,43 +74,49 @@ def _sign_origin(config: DedupConfig, origin: Origin) -> tuple[pa.Table]:
 def sign(config: DedupConfig, documents: pa.Table, texts: list[str | None]) -> pa.Table:
     """The signatures of those `documents` whose text (as edited) is not None; ordinals count the rows."""
     rows = [row for row, text in enumerate(texts) if text is not None]
-    folded = [folding.fold(text) for text in texts if text is not None]
-    long_enough = np.array([folding.count_words(text) >= config.ngram for text in folded], bool)
-    signatures = minhash([folded[i] for i in np.flatnonzero(long_enough)], config)
+    taken = [text for text in texts if text is not None]
+    folded = folding.fold(taken)
+    long_enough = folded.words >= config.ngram
+    signatures = minhash(folded.texts.filter(pa.array(long_enough)), config)
     taking = documents.select(["id", "source", "domain"]).take(pa.array(rows, pa.int64()))
     columns = {
         "ordinal": pa.array(rows, pa.int64()),
         **{name: taking[name] for name in taking.column_names},
-        "characters": pa.array([len(text) for text in texts if text is not None], pa.int64()),
-        "unspaced": pa.array(map(folding.count_unspaced, folded), pa.int64()),
-        "digest": pa.array(map(folding.digest, folded), pa.binary(16)),
+        "characters": pa.array(map(len, taken), pa.int64()),
+        "unspaced": folded.unspaced,
+        "digest": pa.array(folding.digests(folded.texts), pa.binary(16)),
         "signature": packed(signatures, long_enough),
     }
     return pa.table(columns, schema=SIGNATURE)
 
 
-def minhash(texts: list[str], config: DedupConfig) -> np.ndarray:
+def minhash(texts: pa.LargeStringArray, config: DedupConfig) -> np.ndarray:
     """Signatures of folded texts of at least a shingle each: uint32 [texts, num_perm]."""
-    if not texts:
-        return np.empty((0, config.num_perm), np.uint32)
-    long = {i: pieces for i, text in enumerate(texts) if len(pieces := _pieces(text, config.ngram)) > 1}
-    series = engine.daft_module().Series.from_arrow(
-        pa.array(["" if i in long else text for i, text in enumerate(texts)], pa.large_string())
-    )
-    hashed = series.minhash(config.num_perm, config.ngram, config.seed, "xxhash3_64").to_arrow()
-    signatures = hashed.flatten().to_numpy().astype(np.uint32).reshape(len(texts), config.num_perm)
-    for i, pieces in long.items():
+    # A word takes two bytes at least, its space counted.
+    long = np.asarray(pc.greater_equal(pc.binary_length(texts), 2 * _CHUNK_WORDS))
+    if not long.any():
+        return _least_hashes(texts, config)
+    signatures = np.empty((len(texts), config.num_perm), np.uint32)
+    signatures[~long] = _least_hashes(texts.filter(pa.array(~long)), config)
+    for i in np.flatnonzero(long).tolist():
         # The least hash of a union is the least of the parts': cut this way, nothing changes.
-        signatures[i] = np.min([minhash([piece], config)[0] for piece in pieces], axis=0)
+        pieces = (pa.array([piece], pa.large_string()) for piece in _pieces(texts[i].as_py(), config.ngram))
+        signatures[i] = np.min([_least_hashes(piece, config)[0] for piece in pieces], axis=0)
     return signatures
 
 
-def _pieces(text: str, ngram: int) -> list[str]:
-    if len(text) < 2 * _CHUNK_WORDS:  # a word takes two characters at least, its space counted
-        return [text]
+def _least_hashes(texts: pa.LargeStringArray, config: DedupConfig) -> np.ndarray:
+    if not len(texts):
+        return np.empty((0, config.num_perm), np.uint32)
+    series = engine.daft_module().Series.from_arrow(texts)
+    hashed = series.minhash(config.num_perm, config.ngram, config.seed, "xxhash3_64").to_arrow()
+    return hashed.flatten().to_numpy().astype(np.uint32).reshape(len(texts), config.num_perm)
+
+
+def _pieces(text: str, ngram: int) -> Iterator[str]:
     words = text.split(" ")
-    ends = range(0, max(1, len(words) - ngram + 1), _CHUNK_WORDS)
-    return [" ".join(words[start : start + _CHUNK_WORDS + ngram - 1]) for start in ends]
+    for start in range(0, max(1, len(words) - ngram + 1), _CHUNK_WORDS):
+        yield " ".join(words[start : start + _CHUNK_WORDS + ngram - 1])
 
 
 def packed(signatures: np.ndarray, present: np.ndarray) -> pa.Array:

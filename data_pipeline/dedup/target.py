@@ -113,7 +113,7 @@ def token_rates(dataset: PathLike, found: Origins) -> np.ndarray:
         return np.array([_SPACED, _UNSPACED])
     tokenizer = Tokenizer.load(folder)
     texts = [text for origin in found.origins if not origin.earlier for text in _sample(origin)]
-    unspaced = np.array([folding.count_unspaced(folding.fold(text)) for text in texts])
+    unspaced = folding.fold(texts).unspaced
     spaced = np.array([len(text) for text in texts]) - unspaced
     counts = np.array([len(ids) for ids in tokenizer.encode_batch(texts)])
     rates, *_ = np.linalg.lstsq(np.stack([spaced, unspaced], axis=1).astype(float), counts.astype(float))

@@ -47,7 +47,7 @@ def reference(config, part, texts):
     """What stays, from the words of the rule: documents in order of rank, each held against all that stay."""
     folded, sets = [normal_words(text) for text in texts], sets_of(config, texts)
     rows = np.array([row for row, one in enumerate(sets) if one], int)
-    signed = signatures.minhash([" ".join(folded[row]) for row in rows], config)
+    signed = signatures.minhash(pa.array([" ".join(folded[row]) for row in rows], pa.large_string()), config)
     signature = dict(zip(rows.tolist(), signed.tolist(), strict=True))
     keys = dict(zip(rows.tolist(), map(set, bucket_keys(signed, bands_of(config)).tolist()), strict=True))
     limits = [config.thresholds.get(domain, config.threshold) for domain in part.domains]

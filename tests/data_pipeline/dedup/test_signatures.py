@@ -14,6 +14,10 @@ from tests.data_pipeline.tables import documents
 CONFIG = DedupConfig(num_perm=256, ngram=3)
 
 
+def minhash(texts, config=CONFIG):
+    return signatures.minhash(pa.array(texts, pa.large_string()), config)
+
+
 def sets_of(words, ngram):
     return {tuple(words[i : i + ngram]) for i in range(len(words) - ngram + 1)}
 
@@ -30,7 +34,7 @@ def test_signatures_estimate_jaccard_as_well_as_datasketch_does(share):
     other = changed(words, share, seed=1)
     a, b = sets_of(words, 3), sets_of(other, 3)
     true = len(a & b) / len(a | b)
-    ours = signatures.minhash([" ".join(words), " ".join(other)], CONFIG)
+    ours = minhash([" ".join(words), " ".join(other)])
     reference = []
     for shingles in (a, b):
         sketch = MinHash(num_perm=256)
@@ -71,9 +75,9 @@ def test_chinese_is_cut_by_the_character():
 
 def test_long_texts_are_hashed_in_pieces_to_the_same_signature(monkeypatch):
     texts = [" ".join(f"word{i * k % 997}" for i in range(400)) for k in (1, 2)] + ["a short text"]
-    whole = signatures.minhash(texts, CONFIG)
+    whole = minhash(texts)
     monkeypatch.setattr(signatures, "_CHUNK_WORDS", 37)
-    np.testing.assert_array_equal(signatures.minhash(texts, CONFIG), whole)
+    np.testing.assert_array_equal(minhash(texts), whole)
 
 
 @given(st.lists(st.booleans(), max_size=20), st.integers(1, 5))
@@ -89,5 +93,5 @@ def test_signatures_come_back_as_they_were_packed(present, chunks):
 
 def test_seed_changes_the_signature():
     texts = ["one two three four"]
-    a, b = (signatures.minhash(texts, DedupConfig(seed=seed)) for seed in (1, 2))
+    a, b = (minhash(texts, DedupConfig(seed=seed)) for seed in (1, 2))
     assert (a != b).any()
