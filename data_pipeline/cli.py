@@ -154,7 +154,7 @@ def _count(dataset: str, folder: str) -> int:
     from maxlm.paths import as_path
 
     path = as_path(dataset) / folder
-    return sum(engine.read_partition(path / name).num_rows for name in engine.require(path, "ingest"))
+    return sum(engine.count_rows(path / name) for name in engine.require(path, "ingest"))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -108,6 +108,7 @@ class DedupConfig:
     seed: int = 1
     score: str = ""  # of near-duplicates the one with the highest score of this name stays; "": the longest
     against: tuple[str, ...] = ()  # folders of earlier data sets: what repeats a document that they kept goes
+    part_documents: int = 32_768  # that one partition of its exchanges holds, about: less takes less memory
     max_shingles: int = 200_000  # longer texts are compared exactly by a sample of their shingles, at most so many
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class DedupConfig:
                 raise ConfigError(f"config.dedup.{name}: {threshold} is outside (0, 1]")
         if not 0 <= self.lowest <= 1:
             raise ConfigError(f"config.dedup.lowest: {self.lowest} is outside [0, 1]")
-        for name in ("ngram", "max_shingles"):
+        for name in ("ngram", "part_documents", "max_shingles"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"config.dedup.{name}: {getattr(self, name)} is less than 1")
         if self.num_perm < 16:

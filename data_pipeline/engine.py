@@ -54,9 +54,14 @@ class Scattered:
     counts: tuple[int, ...]
 
 
+def partition_name(number: int) -> str:
+    """The file name of a partition."""
+    return f"part-{number:05d}.parquet"
+
+
 def partition_names(count: int) -> list[str]:
     """The file names of `count` partitions, in order."""
-    return [f"part-{i:05d}.parquet" for i in range(count)]
+    return [partition_name(number) for number in range(count)]
 
 
 def digest(stage: str, parameters: Any, inputs: Sequence[PathLike] = ()) -> str:
@@ -92,6 +97,11 @@ def require(folder: PathLike, command: str, expected_digest: str = "") -> list[s
         raise DataError(f"{os.fspath(as_path(folder))} {state}: run `maxlm-data {command}` first")
     if expected_digest and not is_complete(folder, expected_digest):
         raise DataError(f"{as_path(folder)} was made with other settings or input: run `maxlm-data {command}` again")
+    return partitions_in(folder)
+
+
+def partitions_in(folder: PathLike) -> list[str]:
+    """The names of the partitions of a stage that was begun, in order."""
     return list(read_json(as_path(folder) / MARKER, "stage marker")["partitions"])
 
 
@@ -180,6 +190,18 @@ def write_partition(path: PathLike, content: pa.Table | Scattered) -> None:
         pq.write_table(content, buffer, compression="zstd")
     with naming_full_disk("a partition", path):
         write_atomic(path, buffer.getvalue().to_pybytes())
+
+
+def count_rows(path: PathLike) -> int:
+    """The rows of one Parquet file, by its footer.
+
+    Raises:
+      DataError: the file is missing or damaged.
+    """
+    file = open_partition(path)
+    rows = file.metadata.num_rows
+    file.close(force=True)
+    return rows
 
 
 def open_partition(path: PathLike) -> pq.ParquetFile:

@@ -61,15 +61,15 @@ def _scatter_job(function: Callable[[Any], pa.Table], key: str, partitions: int,
     return (scatter(function(job), key, partitions),)
 
 
-def gather(folder: PathLike, names: Sequence[str], number: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows that the files `names` of an exchange hold for partition `number`, in the order of the files.
+def gather(folder: PathLike, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows that the files of a finished exchange hold for partition `number`, in the order of the files.
 
     Raises:
       DataError: a file is missing or damaged.
     """
     chosen = None if columns is None else list(columns)
     tables = []
-    for name in names:
+    for name in engine.partitions_in(folder):
         file = engine.open_partition(as_path(folder) / name)
         tables.append(file.read_row_group(number, columns=chosen, use_threads=False))
         file.close(force=True)

@@ -85,7 +85,7 @@ def run(config: DataConfig, dataset: PathLike) -> None:
 
     stage = engine.Stage("decontaminate: counts", (common,), digest, config.runner)
     numbers = dict(zip(names, range(len(names)), strict=True))
-    engine.make_partitions(stage, partial(_common, options.max_documents, str(holders), names), numbers, 0)
+    engine.make_partitions(stage, partial(_common, options.max_documents, str(holders)), numbers, 0)
 
     stage = engine.Stage(
         "decontaminate", (dataset / contamination.HITS, dataset / DECONTAMINATED), digest, config.runner
@@ -164,9 +164,9 @@ def _batches(texts: Sequence[str | None]) -> Iterator[list[tuple[int, int, str]]
         yield batch
 
 
-def _common(max_documents: int, holders: str, names: Sequence[str], number: int) -> tuple[pa.Table]:
+def _common(max_documents: int, holders: str, number: int) -> tuple[pa.Table]:
     """The runs of a partition of runs that too many documents hold."""
-    table = exchange.gather(holders, names, number)
+    table = exchange.gather(holders, number)
     run, group = np.unique(table["run"].to_numpy(), return_inverse=True)
     totals = np.bincount(group, table["documents"].to_numpy(), len(run)).astype(np.int64)
     first = np.full(len(run), len(group))

@@ -20,30 +20,30 @@ from maxlm.paths import PathLike, as_path
 
 BUCKETS = "corpus/dedup/buckets"  # rows of key, ordinal; exchanged by key
 LINKS = "corpus/dedup/links-within", "corpus/dedup/links-across"  # links by node: of one origin, and between origins
-_VERSION = 1
+_VERSION = 2
 _LINK_BYTES = 16  # of work that a document costs here, in the measure of the engine: bytes of text
 
 
-def stage_digest(config: DataConfig, dataset: PathLike) -> str:
-    """What the links depend on: signatures and bands."""
+def stage_digest(config: DataConfig, dataset: PathLike, found: Origins) -> str:
+    """What the links depend on: signatures, bands and partitions."""
     bands = bands_of(config.dedup)
-    return engine.digest("buckets", [_VERSION, bands.count, bands.rows], [as_path(dataset) / signatures.SIGNATURES])
+    parameters = [_VERSION, bands.count, bands.rows, found.parts]
+    return engine.digest("buckets", parameters, [as_path(dataset) / signatures.SIGNATURES])
 
 
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     """Writes the links between documents that share a bucket, exchanged by both their ends."""
     dataset = as_path(dataset)
     within, across = (dataset / name for name in LINKS)
-    digest, parts = stage_digest(config, dataset), len(found)
+    digest = stage_digest(config, dataset, found)
     work = found.size_bytes // _LINK_BYTES
     stage = engine.Stage("buckets", (within, dataset / BUCKETS), digest, config.runner)
-    sign = partial(_link_origin, bands_of(config.dedup), config.dedup.num_perm, parts)
-    jobs = {name: str(dataset / signatures.SIGNATURES / name) for name in found.names}
+    sign = partial(_link_origin, bands_of(config.dedup), config.dedup.num_perm, found.parts)
+    jobs = {name: str(dataset / signatures.SIGNATURES / name) for name in found.jobs()}
     engine.make_partitions(stage, sign, jobs, work)
     stage = engine.Stage("links", (across,), digest, config.runner)
-    numbers = {name: number for number, name in enumerate(found.names)}
-    link = partial(_link_buckets, str(dataset / BUCKETS), found.names, parts)
-    engine.make_partitions(stage, link, numbers, work)
+    link = partial(_link_buckets, str(dataset / BUCKETS), found.parts)
+    engine.make_partitions(stage, link, found.part_jobs(), work)
 
 
 def _link_origin(bands: Bands, num_perm: int, parts: int, path: str) -> tuple[Scattered, Scattered]:
@@ -69,7 +69,7 @@ def digest_keys(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate([np.empty(0, np.uint64), *parts]).reshape(-1, 2)
 
 
-def _link_buckets(folder: str, names: list[str], parts: int, number: int) -> tuple[Scattered]:
-    table = exchange.gather(folder, names, number)
+def _link_buckets(folder: str, parts: int, number: int) -> tuple[Scattered]:
+    table = exchange.gather(folder, number)
     _, links = stars(table["key"].to_numpy().view(np.uint64), table["ordinal"].to_numpy())
     return (both_ways(links, parts),)

@@ -34,11 +34,10 @@ def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     dataset = as_path(dataset)
     dedup = config.dedup
     stage = engine.Stage("doubtful pairs", (dataset / REQUESTS,), request_digest(config, dataset), config.runner)
-    numbers = {name: number for number, name in enumerate(found.names)}
-    ask = partial(_ask, dedup, str(dataset), found.names)
-    engine.make_partitions(stage, ask, numbers, found.size_bytes // _MEMBER_BYTES)
+    ask = partial(_ask, dedup, str(dataset), len(found))
+    engine.make_partitions(stage, ask, found.part_jobs(), found.size_bytes // _MEMBER_BYTES)
     stage = engine.Stage("shingles", (dataset / SHINGLES,), stage_digest(config, dataset), config.runner)
-    answer = partial(_answer, dedup, str(dataset), found.names)
+    answer = partial(_answer, dedup, str(dataset), found.parts)
     engine.make_partitions(stage, answer, found.jobs(), found.size_bytes // _MEMBER_BYTES)
 
 
@@ -54,33 +53,33 @@ def stage_digest(config: DataConfig, dataset: PathLike) -> str:
     return engine.digest("shingles", parameters, [as_path(dataset) / REQUESTS])
 
 
-def _ask(config: DedupConfig, dataset: str, names: list[str], number: int) -> tuple[Scattered]:
-    part = members.load(config, dataset, names, number)
+def _ask(config: DedupConfig, dataset: str, num_origins: int, number: int) -> tuple[Scattered]:
+    part = members.load(config, dataset, number)
     ordinals = np.sort(part.ordinals[keep.survey(part, config)])
     rows = pa.table({"ordinal": ordinals, "target": np.full(len(ordinals), number)})
-    return (exchange.send(rows, origins.place(ordinals)[0], len(names)),)
+    return (exchange.send(rows, origins.place(ordinals)[0], num_origins),)
 
 
-def _answer(config: DedupConfig, dataset: str, names: list[str], origin: Origin) -> tuple[Scattered]:
-    asked = exchange.gather(as_path(dataset) / REQUESTS, names, origin.number)
+def _answer(config: DedupConfig, dataset: str, parts: int, origin: Origin) -> tuple[Scattered]:
+    asked = exchange.gather(as_path(dataset) / REQUESTS, origin.number)
     ordinals = asked["ordinal"].to_numpy()
     order = np.argsort(ordinals)
     ordinals, targets = ordinals[order], asked["target"].to_numpy()[order]
-    parts = [SHINGLE_SET.empty_table()]
+    tables = [SHINGLE_SET.empty_table()]
     if len(ordinals):
         for rows, _, texts in origins.texts(origin, origins.place(ordinals)[1]):
             sets = [sampled(one, config.max_shingles) for one in shingle_sets(texts, config.ngram)]
             bounds = np.cumsum([0, *(len(hashes) for hashes, _ in sets)])
             hashes = pa.LargeListArray.from_arrays(bounds, np.concatenate([hashes for hashes, _ in sets]))
             halvings = pa.array([count for _, count in sets], pa.int64())
-            parts.append(pa.table([origins.ordinals(origin, rows), halvings, hashes], schema=SHINGLE_SET))
-    return (exchange.send(pa.concat_tables(parts), targets, len(names)),)
+            tables.append(pa.table([origins.ordinals(origin, rows), halvings, hashes], schema=SHINGLE_SET))
+    return (exchange.send(pa.concat_tables(tables), targets, parts),)
 
 
 def shingle_sets(texts: list[str | None], ngram: int) -> list[np.ndarray]:
     """The shingles of each text as hashes, ascending, each once."""
     folded = folding.fold([text or "" for text in texts])
-    words = pc.split_pattern(folded.texts, " ")
+    words = pc.call_function("split_pattern", [folded.texts], pc.SplitPatternOptions(" "))
     hashes, bounds = hash_strings(words.flatten()), words.offsets.to_pylist()
     return [np.unique(run_hashes(hashes[a:b], ngram)) for a, b in pairwise(bounds)]
 

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,8 @@ def fold(texts: Sequence[str]) -> Folded:
     """The normal words of each text (shingles.normal_words), joined by single spaces."""
     prepared, unspaced = list(texts), np.zeros(len(texts), np.int64)
     beyond = [i for i, text in enumerate(texts) if not text.isascii()]
-    found = pc.match_substring_regex(pa.array([texts[i] for i in beyond], pa.large_string()), _MAYBE_UNSPACED)
+    array = pa.array([texts[i] for i in beyond], pa.large_string())
+    found = pc.call_function("match_substring_regex", [array], pc.MatchSubstringOptions(_MAYBE_UNSPACED))
     maybe = [i for i, here in zip(beyond, found.to_pylist(), strict=True) if here]
     for i in set(beyond).difference(maybe):
         prepared[i] = _in_lower_case(texts[i])
@@ -95,7 +97,7 @@ def digests(folded: pa.LargeStringArray) -> list[bytes]:
     _, bounds, data = folded.buffers()
     data = memoryview(data or b"")
     ends = np.frombuffer(bounds, np.int64)[folded.offset : folded.offset + len(folded) + 1].tolist()
-    return [hashlib.blake2b(data[a:b], digest_size=16).digest() for a, b in zip(ends, ends[1:], strict=False)]
+    return [hashlib.blake2b(data[a:b], digest_size=16).digest() for a, b in pairwise(ends)]
 
 
 def _count_unspaced(folded: str) -> int:
@@ -128,7 +130,7 @@ def _fold_unspaced(texts: list[str]) -> list[tuple[str, int]]:
     whole = out.tobytes().decode("utf-32-le")
     ends = np.append(places, len(out))[starts].tolist()
     counts = np.diff(np.concatenate([[0], np.cumsum(alone)])[starts]).tolist()
-    made = [(whole[a:b], count) for a, b, count in zip(ends, ends[1:], counts, strict=False)]
+    made = [(whole[a:b], count) for (a, b), count in zip(pairwise(ends), counts, strict=True)]
     for i in untabled.tolist():
         slowly = " ".join(normal_words(texts[i]))
         made[i] = slowly, _count_unspaced(slowly)

@@ -14,10 +14,14 @@ from data_pipeline.engine import Scattered
 
 def stars(keys: np.ndarray, ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The places of each key's least ordinal, and links (int64 [links, 2]) that join what shares a key."""
-    order = np.lexsort((ordinals, keys))
-    keys, ordinals = keys[order], ordinals[order]
-    begins = np.ones(len(keys), bool)
-    begins[1:] = keys[1:] != keys[:-1]
+    order = np.argsort(keys)
+    keys = keys[order]
+    begins = np.ones(len(keys) + 1, bool)
+    begins[1:-1] = keys[1:] != keys[:-1]
+    # Most keys are one document's alone: only among the others does the order of ordinals count.
+    shared = np.flatnonzero(~(begins[1:] & begins[:-1]))
+    order[shared] = order[shared][np.lexsort((ordinals[order[shared]], keys[shared]))]
+    ordinals, begins = ordinals[order], begins[:-1]
     firsts = ordinals[begins][np.cumsum(begins) - 1] if len(keys) else ordinals
     return order[begins], contract(np.stack([ordinals[~begins], firsts[~begins]], axis=1))
 

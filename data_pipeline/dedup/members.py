@@ -68,7 +68,7 @@ def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     if config.dedup.score:
         engine.require(_score_folder(config, dataset), "score")
     stage = engine.Stage("members", (dataset / MEMBERS,), stage_digest(config, dataset), config.runner)
-    work = partial(_join_origin, str(dataset), config.dedup.score, found.names)
+    work = partial(_join_origin, str(dataset), config.dedup.score, found.parts)
     engine.make_partitions(stage, work, found.jobs(), found.size_bytes // _MEMBER_BYTES)
 
 
@@ -82,16 +82,16 @@ def _score_folder(config: DataConfig, dataset: PathLike) -> epath.Path:
     return as_path(dataset) / ATTRIBUTES / f"score-{config.dedup.score}"
 
 
-def _join_origin(dataset: str, score: str, names: list[str], origin: Origin) -> tuple[Scattered]:
-    labels = exchange.gather(as_path(dataset) / components.COMPONENTS, names, origin.number)
+def _join_origin(dataset: str, score: str, parts: int, origin: Origin) -> tuple[Scattered]:
+    labels = exchange.gather(as_path(dataset) / components.COMPONENTS, origin.number)
     ordinals, first = np.unique(labels["ordinal"].to_numpy(), return_index=True)
-    signed = engine.read_partition(as_path(dataset) / signatures.SIGNATURES / names[origin.number])
+    signed = engine.read_partition(as_path(dataset) / signatures.SIGNATURES / origin.name)
     rows = np.searchsorted(signed["ordinal"].to_numpy(), ordinals)
     table = signed.take(pa.array(rows))
     table = table.append_column("component", labels["component"].take(pa.array(first)))
     table = table.append_column("score", _scores(dataset, score, origin, origins.place(ordinals)[1]))
     table = table.append_column("earlier", pa.array(np.full(len(ordinals), origin.earlier)))
-    return (exchange.scatter(table, "component", len(names)),)
+    return (exchange.scatter(table, "component", parts),)
 
 
 def _scores(dataset: str, name: str, origin: Origin, rows: np.ndarray) -> pa.Array:
@@ -107,9 +107,9 @@ def _scores(dataset: str, name: str, origin: Origin, rows: np.ndarray) -> pa.Arr
     return pa.array(values)
 
 
-def load(config: DedupConfig, dataset: PathLike, names: list[str], number: int) -> Members:
+def load(config: DedupConfig, dataset: PathLike, number: int) -> Members:
     """The members of partition `number`, in order of rank."""
-    return ranked(config, exchange.gather(as_path(dataset) / MEMBERS, names, number))
+    return ranked(config, exchange.gather(as_path(dataset) / MEMBERS, number))
 
 
 # What stays: what an earlier data set kept, the best score, the longest; then source and id, so that no order of

@@ -17,6 +17,7 @@ from maxlm.paths import PathLike, as_path
 
 _SLICE_CHARACTERS = 4_000_000  # of text that stand in memory as Python strings, more or less
 _ROW_BITS = 32
+_PART_BYTES = 2**25  # of documents as they are stored, to a partition of an exchange
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Origin:
     earlier: bool = False  # from a data set that came before: its documents stay, whatever repeats them
     folder: str = ""  # that data set
 
+    @property
+    def name(self) -> str:
+        """The name of its partition in those stages of deduplication that go origin by origin."""
+        return engine.partition_name(self.number)
+
 
 @dataclass(frozen=True)
 class Origins:
@@ -37,17 +43,18 @@ class Origins:
     origins: tuple[Origin, ...]
     folders: tuple[PathLike, ...]
     size_bytes: int
+    parts: int  # partitions of what is exchanged by bucket, node or component: few where documents are few
 
     def __len__(self) -> int:
         return len(self.origins)
 
-    @property
-    def names(self) -> list[str]:
-        """The name of each origin's partition in every stage of deduplication."""
-        return engine.partition_names(len(self.origins))
-
     def jobs(self) -> dict[str, Origin]:
-        return dict(zip(self.names, self.origins, strict=True))
+        """What is done origin by origin, by the name of the partition that it makes."""
+        return {origin.name: origin for origin in self.origins}
+
+    def part_jobs(self) -> dict[str, int]:
+        """What is done part by part: the parts' numbers."""
+        return {engine.partition_name(number): number for number in range(self.parts)}
 
 
 def find(config: DataConfig, dataset: PathLike) -> Origins:
@@ -72,8 +79,10 @@ def find(config: DataConfig, dataset: PathLike) -> Origins:
             path = str(earlier / DOCUMENTS / name)
             origins.append(Origin(len(origins), path, earlier=True, folder=str(earlier)))
         folders.append(earlier / DOCUMENTS)
+    rows = sum(engine.count_rows(origin.documents) for origin in origins)
     size_bytes = sum(as_path(origin.documents).stat().length for origin in origins)
-    return Origins(tuple(origins), tuple(folders), size_bytes)
+    parts = 1 + max(rows // config.dedup.part_documents, size_bytes // _PART_BYTES)
+    return Origins(tuple(origins), tuple(folders), size_bytes, min(parts, len(origins)))
 
 
 def attribute_path(dataset: PathLike, stage: str, origin: Origin) -> str:

@@ -93,7 +93,7 @@ def sign(config: DedupConfig, documents: pa.Table, texts: list[str | None]) -> p
 def minhash(texts: pa.LargeStringArray, config: DedupConfig) -> np.ndarray:
     """Signatures of folded texts of at least a shingle each: uint32 [texts, num_perm]."""
     # A word takes two bytes at least, its space counted.
-    long = np.asarray(pc.greater_equal(pc.binary_length(texts), 2 * _CHUNK_WORDS))
+    long = np.asarray(pc.call_function("binary_length", [texts])) >= 2 * _CHUNK_WORDS
     if not long.any():
         return _least_hashes(texts, config)
     signatures = np.empty((len(texts), config.num_perm), np.uint32)

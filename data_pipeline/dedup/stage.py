@@ -79,7 +79,7 @@ def require_current(config: DataConfig, dataset: PathLike) -> None:
     dataset, found = as_path(dataset), origins.find(config, dataset)
     for folder, digest in (
         (signatures.SIGNATURES, signatures.stage_digest(config, found)),
-        (components.COMPONENTS, components.stage_digest(config, dataset)),
+        (components.COMPONENTS, components.stage_digest(config, dataset, found)),
         (members.MEMBERS, members.stage_digest(config, dataset)),
         (exact.REQUESTS, exact.request_digest(config, dataset)),
         (exact.SHINGLES, exact.stage_digest(config, dataset)),

@@ -60,11 +60,10 @@ def table(config: DataConfig, dataset: PathLike, found: Origins) -> list[Kept]:
     parameters = [_VERSION, keep.COMPARED, tried, dict(sorted(config.dedup.thresholds.items()))]
     digest = engine.digest("thresholds", parameters, [dataset / members.MEMBERS])
     stage = engine.Stage("thresholds", (dataset / THRESHOLDS,), digest, config.runner)
-    numbers = {name: number for number, name in enumerate(found.names)}
-    work = partial(_try, serving(config.dedup), tried, str(dataset), found.names)
-    engine.make_partitions(stage, work, numbers, found.size_bytes // _MEMBER_BYTES)
+    work = partial(_try, serving(config.dedup), tried, str(dataset))
+    engine.make_partitions(stage, work, found.part_jobs(), found.size_bytes // _MEMBER_BYTES)
     all_there, gone = _totals(dataset, found), np.zeros((len(tried), 3))
-    for name in found.names:
+    for name in found.part_jobs():
         removed = engine.read_partition(dataset / THRESHOLDS / name)
         gone += np.stack([column.to_numpy() for column in removed.columns[1:]], axis=1)
     rates = token_rates(dataset, found)
@@ -84,8 +83,8 @@ def choose(rows: Sequence[Kept], tokens: int) -> Kept:
     return min(rows, key=lambda row: (abs(row.tokens - tokens), -row.threshold))
 
 
-def _try(config: DedupConfig, tried: list[float], dataset: str, names: list[str], number: int) -> tuple[pa.Table]:
-    part = members.load(config, dataset, names, number)
+def _try(config: DedupConfig, tried: list[float], dataset: str, number: int) -> tuple[pa.Table]:
+    part = members.load(config, dataset, number)
     rows = []
     for threshold in tried:
         gone = keep.settle(part, replace(config, threshold=threshold), None).kept >= 0

@@ -36,12 +36,11 @@ def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
     """Writes DATASET/corpus/attributes/dedup."""
     dataset = as_path(dataset)
     stage = engine.Stage("verdicts", (dataset / VERDICTS,), verdict_digest(dataset), config.runner)
-    numbers = {name: number for number, name in enumerate(found.names)}
-    settle = partial(_settle, config.dedup, str(dataset), found.names)
-    engine.make_partitions(stage, settle, numbers, found.size_bytes // _MEMBER_BYTES)
+    settle = partial(_settle, config.dedup, str(dataset), len(found))
+    engine.make_partitions(stage, settle, found.part_jobs(), found.size_bytes // _MEMBER_BYTES)
     stage = engine.Stage("dedup", (dataset / DEDUPED,), stage_digest(dataset), config.runner)
     jobs = {as_path(origin.documents).name: origin for origin in found.origins if not origin.earlier}
-    write = partial(_write, str(dataset), found.names)
+    write = partial(_write, str(dataset))
     engine.make_partitions(stage, write, jobs, found.size_bytes // _MEMBER_BYTES)
 
 
@@ -55,11 +54,11 @@ def stage_digest(dataset: PathLike) -> str:
     return engine.digest("dedup", _VERSION, [as_path(dataset) / VERDICTS])
 
 
-def _settle(config: DedupConfig, dataset: str, names: list[str], number: int) -> tuple[Scattered]:
-    part = members.load(config, dataset, names, number)
-    sets = ShingleSets(part, exchange.gather(as_path(dataset) / exact.SHINGLES, names, number))
+def _settle(config: DedupConfig, dataset: str, num_origins: int, number: int) -> tuple[Scattered]:
+    part = members.load(config, dataset, number)
+    sets = ShingleSets(part, exchange.gather(as_path(dataset) / exact.SHINGLES, number))
     table = verdicts(part, keep.settle(part, config, sets.similarity))
-    return (exchange.send(table, origins.place(table["ordinal"].to_numpy())[0], len(names)),)
+    return (exchange.send(table, origins.place(table["ordinal"].to_numpy())[0], num_origins),)
 
 
 def verdicts(part: Members, outcome: keep.Outcome) -> pa.Table:
@@ -82,8 +81,8 @@ def verdicts(part: Members, outcome: keep.Outcome) -> pa.Table:
     )
 
 
-def _write(dataset: str, names: list[str], origin: Origin) -> tuple[pa.Table]:
-    told = exchange.gather(as_path(dataset) / VERDICTS, names, origin.number)
+def _write(dataset: str, origin: Origin) -> tuple[pa.Table]:
+    told = exchange.gather(as_path(dataset) / VERDICTS, origin.number)
     ids = engine.read_partition(origin.documents, ["id"])["id"]
     rows = origins.place(told["ordinal"].to_numpy())[1]
     places = np.full(len(ids), -1)

@@ -88,11 +88,11 @@ def run(config: DataConfig, dataset: PathLike) -> None:
 
     stage = engine.Stage("segments: counts", (repeated,), digest, runner)
     numbers = dict(zip(names, range(count), strict=True))
-    engine.make_partitions(stage, partial(_count, options, str(seen), names), numbers, size_bytes)
+    engine.make_partitions(stage, partial(_count, options, str(seen), count), numbers, size_bytes)
 
     stage = engine.Stage("segments: cuts", (dataset / _CUT, dataset / SEGMENTED), digest, runner)
     cuts = {name: (number, str(held / name), paths) for name, (number, paths) in jobs.items()}
-    engine.make_partitions(stage, partial(_cut, options, str(repeated), names), cuts, size_bytes)
+    engine.make_partitions(stage, partial(_cut, options, str(repeated)), cuts, size_bytes)
     samples.write(dataset / "corpus/segments.jsonl", [dataset / _CUT / name for name in names], options.sample)
 
 
@@ -209,9 +209,9 @@ def _starts(ordered: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(ordered, prepend=ordered[:1] + 1)) if len(ordered) else np.empty(0, np.int64)
 
 
-def _count(options: SegmentsConfig, seen: str, names: Sequence[str], number: int) -> tuple[engine.Scattered]:
+def _count(options: SegmentsConfig, seen: str, parts: int, number: int) -> tuple[engine.Scattered]:
     """Which units of a partition of keys are repeats, told to each partition of documents that holds them."""
-    table = exchange.gather(seen, names, number)
+    table = exchange.gather(seen, number)
     columns = {name: table[name].to_numpy() for name in _SEEN_ROW.names}
     order = np.lexsort((columns["document"], columns["rank"], columns["key"]))
     columns = {name: column[order] for name, column in columns.items()}
@@ -221,15 +221,13 @@ def _count(options: SegmentsConfig, seen: str, names: Sequence[str], number: int
     repeated = np.flatnonzero(totals[group] >= options.min_documents)
     kept = columns["document"][starts][group] if options.keep == "first" else np.full(len(group), _NONE_KEPT)
     answer = [columns["key"][repeated], totals[group][repeated], kept[repeated]]
-    return (exchange.send(pa.table(answer, schema=_REPEATED_ROW), columns["partition"][repeated], len(names)),)
+    return (exchange.send(pa.table(answer, schema=_REPEATED_ROW), columns["partition"][repeated], parts),)
 
 
-def _cut(
-    options: SegmentsConfig, repeated: str, names: Sequence[str], job: tuple[int, str, list[str]]
-) -> tuple[pa.Table, pa.Table]:
+def _cut(options: SegmentsConfig, repeated: str, job: tuple[int, str, list[str]]) -> tuple[pa.Table, pa.Table]:
     """Samples of what is cut from a partition's documents, and their attributes."""
     number, held_path, paths = job
-    repeats = exchange.gather(repeated, names, number).sort_by("key")
+    repeats = exchange.gather(repeated, number).sort_by("key")
     key, documents_with, kept = (repeats[name].to_numpy() for name in _REPEATED_ROW.names)
     held = engine.read_partition(held_path)
     affected = set(held["row"].to_numpy()[np.isin(held["key"].to_numpy(), key)].tolist())

@@ -26,7 +26,7 @@ def exchanged(folder, inputs, partitions=4, size_bytes=0):
 def test_equal_keys_meet_in_one_partition_in_the_order_of_files_and_rows(tmp_path):
     inputs = [[5, 1, 7, 5], [], [7, 2, 5]]
     exchanged(tmp_path, inputs)
-    found = [exchange.gather(tmp_path, NAMES, number)["key"].to_pylist() for number in range(4)]
+    found = [exchange.gather(tmp_path, number)["key"].to_pylist() for number in range(4)]
     where = exchange.partition_of(np.array([5, 1, 7, 2]), 4)
     for number, part in enumerate(found):
         here = {key for key, to in zip([5, 1, 7, 2], where, strict=True) if to == number}
@@ -35,7 +35,7 @@ def test_equal_keys_meet_in_one_partition_in_the_order_of_files_and_rows(tmp_pat
 
 def test_columns_can_be_chosen(tmp_path):
     exchanged(tmp_path, [[1, 2], [3], []], partitions=1)
-    assert exchange.gather(tmp_path, NAMES, 0, ["text"]).to_pydict() == {"text": ["row 1", "row 2", "row 3"]}
+    assert exchange.gather(tmp_path, 0, ["text"]).to_pydict() == {"text": ["row 1", "row 2", "row 3"]}
 
 
 def test_processes_send_the_same_bytes(tmp_path):
@@ -65,4 +65,4 @@ def test_a_file_that_is_missing_is_named(tmp_path):
     exchanged(tmp_path, [[1], [2], [3]])
     (tmp_path / NAMES[1]).unlink()
     with pytest.raises(DataError, match=f"{NAMES[1]}: no such partition"):
-        exchange.gather(tmp_path, NAMES, 0)
+        exchange.gather(tmp_path, 0)

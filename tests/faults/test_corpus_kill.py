@@ -46,7 +46,7 @@ def config(tmp_path_factory):
         recipe=(OperatorConfig("redact"), OperatorConfig("length", (), {"min_words": 10})),
         segments=SegmentsConfig(unit="line"),
         decontaminate=DecontaminateConfig(benchmarks=(str(folder / "benchmarks" / "*.jsonl"),)),
-        dedup=DedupConfig(),
+        dedup=DedupConfig(part_documents=20),
         partitions=6,
     )
 

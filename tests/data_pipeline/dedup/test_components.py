@@ -58,12 +58,12 @@ def test_a_bucket_that_all_share_gives_a_link_a_document():
 
 def to_stars(tmp_path, pairs, parts=3, digest="d", **options):
     """Stars by the rounds of exchanges, with the links in two files."""
-    names = engine.partition_names(parts)
     links = links_of(pairs)
-    for i, name in enumerate(names):
-        engine.write_partition(tmp_path / "links" / name, both_ways(links[i::parts], parts))
-    folder = components.to_stars([tmp_path / "links"], tmp_path / "rounds", names, digest, **options)
-    tables = [exchange.gather(folder, names, number) for number in range(parts)]
+    jobs = {name: links[i::parts] for i, name in enumerate(engine.partition_names(parts))}
+    stage = engine.Stage("links", (tmp_path / "links",), digest)
+    engine.make_partitions(stage, lambda some: (both_ways(some, parts),), jobs, 0)
+    folder = components.to_stars([tmp_path / "links"], tmp_path / "rounds", parts, digest, **options)
+    tables = [exchange.gather(folder, number) for number in range(parts)]
     return {row["node"]: row["neighbour"] for table in tables for row in table.to_pylist()}
 
 

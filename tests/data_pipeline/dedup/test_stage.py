@@ -38,8 +38,10 @@ CORPUS = [
 
 
 def configured(dataset, steps=(), partitions=3, domain="auto", **options):
+    """Few documents to a part, so that they travel."""
     source = SourceConfig(str(dataset / "in*.jsonl"), name="in", domain=domain)
-    return DataConfig(sources=(source,), recipe=steps, partitions=partitions, dedup=DedupConfig(**options))
+    options = DedupConfig(**{"part_documents": 8, **options})
+    return DataConfig(sources=(source,), recipe=steps, partitions=partitions, dedup=options)
 
 
 def run(tmp_path, texts, name="data", steps=(), **options):
@@ -167,18 +169,18 @@ def varied(count=60, seed=5):
     return texts
 
 
-def test_neither_partitions_nor_files_nor_their_order_count(tmp_path):
+def test_neither_partitions_nor_parts_nor_files_nor_their_order_count(tmp_path):
     texts, found = varied(), []
-    for number, partitions in enumerate((1, 3, 5)):
+    for number, (partitions, part_documents) in enumerate(((1, 100), (3, 30), (5, 1), (4, 10_000))):
         folder, shuffled = tmp_path / str(number), random.Random(number).sample(texts, len(texts))
         for file in range(number + 1):
             write_jsonl(folder / f"in{file}.jsonl", *shuffled[file :: number + 1])
-        config = configured(folder, partitions=partitions)
+        config = configured(folder, partitions=partitions, part_documents=part_documents)
         for stage in (ingest, recipe, dedup):
             stage.run(config, folder)
         rows = [sorted(map(repr, rows_of(folder / name))) for name in (DOCUMENTS, REMOVED_DOCUMENTS)]
         found.append((rows, sorted(repr(row) for row in rows_of(folder / ATTRIBUTES / "dedup"))))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
     assert len(found[0][0][1]) > 10
 
 
