@@ -1,10 +1,16 @@
-"""An encoder on the news titles of TNEWS: from scratch, and from a checkpoint trained on related labels.
+"""An encoder fine-tuned from a public checkpoint beside linear classifiers; and, without one, on the titles of TNEWS.
 
+    python tools/bench_encoder.py CORPORA --start=CHECKPOINT [--peer=PYTHON] [--sets mmlu prose-few harmless]
     python tools/bench_encoder.py CORPORA [--out=DIR] [--only PART ...]
 
-CORPORA/train/zh/fewclue/tnews holds FewCLUE's files (Xu et al., 2021, arXiv 2107.07498). The checkpoint learns what the
-linear model, taught by the same labelled titles, says of 20,000 unlabelled ones (self-training; the test set is never
-seen), so that no public checkpoint is needed. Every part prints a line as it ends, and leaves what it made in DIR.
+CHECKPOINT is a folder with an English encoder of the BERT family. Each of the sets (bench_score_sets.py) is learnt from
+and tested on the same texts by our linear classifier, scikit-learn's (PYTHON has it) and the encoder with the settings
+that it has by default, but for the length of its windows.
+
+Without CHECKPOINT: CORPORA/train/zh/fewclue/tnews holds FewCLUE's files (Xu et al., 2021, arXiv 2107.07498). From
+scratch, and from a checkpoint that learns what the linear model, taught by the same labelled titles, says of 20,000
+unlabelled ones (self-training; the test set is never seen). Every part prints a line as it ends, and leaves what it
+made in DIR.
 """
 
 import argparse
@@ -16,12 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from bench_score import ours, theirs
+from bench_score_sets import SETS, Rows
 
 from data_pipeline.score import labelled, linear, measures
 from data_pipeline.score.encoder import EncoderScorer, train
 from data_pipeline.score.encoder_settings import EncoderSettings
 from data_pipeline.score.linear import LinearScorer, LinearSettings
 
+_WINDOW = 128  # tokens: few texts of the sets are longer
 _SETTINGS = EncoderSettings(
     text_key="sentence", label_key="label_desc", max_tokens=64, epochs=12, patience=4, learning_rate=1e-3
 )
@@ -80,16 +89,70 @@ def speed(model: Path, tnews: Path) -> None:
         print(f"speed, {name}: {len(texts) / seconds:.0f} documents/s, {size / seconds:.2f} MB/s", flush=True)
 
 
+def from_checkpoint(corpora: Path, name: str, start: str, peer: str, out: Path, settings: EncoderSettings) -> None:
+    """Prints what each classifier comes to on one set of labelled texts."""
+    train_rows, test_rows = SETS[name](corpora)
+    print(f"{name}: {len(train_rows)} texts, {len({label for _, label in train_rows})} labels", flush=True)
+    _told("linear", ours(train_rows, test_rows, settings.seed), len(test_rows))
+    if peer:
+        _told("scikit-learn", theirs(name, train_rows, test_rows, peer), len(test_rows))
+    files = [
+        _written(rows, out / f"{name}-{part}.jsonl") for part, rows in (("train", train_rows), ("test", test_rows))
+    ]
+    begun = time.monotonic()
+    report = train(
+        files[:1], out / name, replace(settings, start=start), files[1:],
+        lambda line: print(f"  {line}", file=sys.stderr, flush=True),
+    )  # fmt: skip
+    found = {**report["held_out"], "train_s": time.monotonic() - begun}
+    scorer, texts = EncoderScorer.load(out / name), [text for text, _ in test_rows]
+    scorer.score(texts)  # compiles
+    begun = time.monotonic()
+    scorer.score(texts)
+    seconds = time.monotonic() - begun
+    found["mb_per_s"] = sum(len(text.encode()) for text in texts) / 1e6 / seconds
+    _told(f"encoder, {len(report['epochs'])} epochs", found, len(test_rows))
+    raw = report["uncalibrated"]["calibration_error"]
+    print(
+        f"    temperature {report['temperature']:.2f}, before it {raw:.3f}; {len(texts) / seconds:.0f} texts/s",
+        flush=True,
+    )
+
+
+def _told(who: str, found: dict[str, float], count: int) -> None:
+    error = (found["accuracy"] * (1 - found["accuracy"]) / count) ** 0.5
+    print(
+        f"  {who}: accuracy {found['accuracy']:.3f} ± {error:.3f}, macro F1 {found['macro_f1']:.3f}, calibration error "
+        f"{found['calibration_error']:.3f}; {found['train_s']:.0f} s of training, {found['mb_per_s']:.2f} MB/s",
+        flush=True,
+    )
+
+
+def _written(rows: Rows, file: Path) -> Path:
+    """A jsonl file of labelled texts."""
+    lines = (json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows)
+    file.write_text("".join(lines), encoding="utf-8")
+    return file
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--out", type=Path, default=Path("bench_encoder"))
     parts = ("scratch", "checkpoint", "tuned", "speed")
     parser.add_argument("--only", choices=parts, nargs="+", default=parts)
+    parser.add_argument("--start", default="", help="a folder with a checkpoint: fine-tune it on the sets")
+    parser.add_argument("--peer", default="", help="a Python with scikit-learn")
+    parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=("mmlu", "prose-few", "harmless"))
     parser.add_argument("--epochs", type=int, default=6, help="of the checkpoint; called again, it goes on from there")
     options = parser.parse_args()
     tnews, out = options.corpora / "train/zh/fewclue/tnews", options.out
     out.mkdir(parents=True, exist_ok=True)
+    if options.start:
+        for name in options.sets:
+            settings = EncoderSettings(max_tokens=_WINDOW)
+            from_checkpoint(options.corpora, name, options.start, options.peer, out, settings)
+        return
     files, test = [tnews / "train_few_all.json", tnews / "dev_few_all.json"], [tnews / "test_public.json"]
     if "scratch" in options.only:
         fit("scratch", files, out, _SETTINGS, test)

@@ -40,8 +40,8 @@ def main() -> None:
     for name in args.sets.split(","):
         train, test = SETS[name](args.corpora)
         for who, found in (
-            ("maxlm", _ours(train, test, args.seed)),
-            ("sklearn", _theirs(name, train, test, args.peer)),
+            ("maxlm", ours(train, test, args.seed)),
+            ("sklearn", theirs(name, train, test, args.peer)),
         ):
             sizes = f"{name:<12} {len(train):>6} {len(test):>6} {len({label for _, label in train}):>7}"
             print(f"{sizes}  {who:7} {found['accuracy']:>8.4f} {found['macro_f1']:>8.4f} "
@@ -71,7 +71,7 @@ def _rate(function, texts: list[str]) -> float:
     return sum(len(text.encode()) for text in texts) / 1e6 / (time.perf_counter() - start)
 
 
-def _ours(train: Rows, test: Rows, seed: int) -> dict[str, float]:
+def ours(train: Rows, test: Rows, seed: int) -> dict[str, float]:
     import numpy as np
 
     from data_pipeline.score import linear
@@ -87,7 +87,7 @@ def _ours(train: Rows, test: Rows, seed: int) -> dict[str, float]:
     return {**found, "train_s": seconds, "mb_per_s": _rate(scorer.score, _enough([text for text, _ in test]))}
 
 
-def _theirs(name: str, train: Rows, test: Rows, peer: str) -> dict[str, float]:
+def theirs(name: str, train: Rows, test: Rows, peer: str) -> dict[str, float]:
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:

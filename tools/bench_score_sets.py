@@ -1,5 +1,7 @@
 """Labelled sets for tools/bench_score.py, built from the sample corpora: (train, test) lists of (text, label)."""
 
+import csv
+import gzip
 import hashlib
 import html
 import json
@@ -101,6 +103,27 @@ def prose_elsewhere(corpora: Path) -> tuple[Rows, Rows]:
     return parts
 
 
+def prose_few(corpora: Path) -> tuple[Rows, Rows]:
+    """`prose_elsewhere` from 500 labels, on 3,000 texts."""
+    train, test = prose_elsewhere(corpora)
+    return _some(train, 500), _some(test, 3000)
+
+
+def mmlu(corpora: Path) -> tuple[Rows, Rows]:
+    """Which of MMLU's 57 subjects a question is from, the question alone: 1,500 labels."""
+    rows = []
+    for path in _files(corpora / "eval/mmlu", "*.csv"):
+        subject = path.stem.rpartition("_")[0]
+        with path.open(encoding="utf-8", newline="") as file:
+            rows += [(row[0], subject) for row in csv.reader(file)]
+    train, test = _split(rows)
+    return _some(train, 1500), test
+
+
+def _some(rows: Rows, count: int) -> Rows:
+    return sorted(rows, key=lambda row: _draw("some", row[0]))[:count]
+
+
 def domains(corpora: Path) -> tuple[Rows, Rows]:
     """Twelve kinds of text, Chinese and English, by where they come from: pieces of five lines."""
     train = corpora / "train"
@@ -123,8 +146,6 @@ def domains(corpora: Path) -> tuple[Rows, Rows]:
 
 def harmless(corpora: Path) -> tuple[Rows, Rows]:
     """Replies that people preferred against those they rejected (hh-rlhf): hard for any bag of n-grams."""
-    import gzip
-
     path = next((corpora / "tune/pref/hh_rlhf").rglob("test.jsonl.gz"))
     rows: Rows = []
     for line in gzip.open(path, "rt", encoding="utf-8"):
@@ -139,6 +160,8 @@ SETS: dict[str, Callable[[Path], tuple[Rows, Rows]]] = {
     "reviews": reviews,
     "prose": prose,
     "prose-elsewhere": prose_elsewhere,
+    "prose-few": prose_few,
+    "mmlu": mmlu,
     "domains": domains,
     "harmless": harmless,
 }
