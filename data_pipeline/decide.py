@@ -7,9 +7,11 @@ attributes and this.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_pipeline import attributes as attributes_lib
 from data_pipeline import engine
@@ -127,21 +129,29 @@ def _why(table: pa.Table) -> pa.Table:
 
 def _said(rows: int, attributes: Mapping[str, pa.Table]) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Marks, scores and clusters of all documents."""
-    marks: list[list[str]] = [[] for _ in range(rows)]
-    scores: list[list[tuple[str, float]]] = [[] for _ in range(rows)]
+    marks: dict[int, list[str]] = {}
+    scores: dict[int, list[tuple[str, float]]] = {}
     cluster = pa.nulls(rows, pa.string())
     for stage, table in attributes.items():
         if "marks" in table.column_names:
-            for row, found in enumerate(table["marks"].to_pylist()):
-                marks[row] += found or ()
+            lengths = pc.call_function("list_value_length", [table["marks"]]).fill_null(0)
+            for row in np.flatnonzero(lengths.to_numpy()).tolist():
+                marks.setdefault(row, []).extend(table["marks"][row].as_py())
         if stage.startswith(attributes_lib.SCORE) and "score" in table.column_names:
             for row, score in enumerate(table["score"].to_pylist()):
                 if score is not None:
-                    scores[row].append((stage.removeprefix(attributes_lib.SCORE), score))
+                    scores.setdefault(row, []).append((stage.removeprefix(attributes_lib.SCORE), score))
         if "cluster" in table.column_names:
             cluster = table["cluster"].combine_chunks()
     return (
-        pa.array([found or None for found in marks], KEPT.field("marks").type),
-        pa.array([found or None for found in scores], KEPT.field("scores").type),
+        _spread(rows, marks, KEPT.field("marks").type),
+        _spread(rows, scores, KEPT.field("scores").type),
         cluster,
     )
+
+
+def _spread(rows: int, values: Mapping[int, Any], kind: pa.DataType) -> pa.Array:
+    """A column of `rows` rows with values in some of them."""
+    places = np.full(rows, len(values))
+    places[list(values)] = np.arange(len(values))
+    return pa.array([*values.values(), None], kind).take(pa.array(places))

@@ -29,6 +29,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
 
 MARKER = "_stage.json"
+# Dictionaries and bounds would cost more than they spare: texts and hashes hardly repeat, and files are read whole.
+_PARQUET: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,13 @@ def write_partition(path: PathLike, content: pa.Table | Scattered) -> None:
     """
     buffer = pa.BufferOutputStream()
     if isinstance(content, Scattered):
-        with pq.ParquetWriter(buffer, content.table.schema, compression="zstd") as writer:
+        with pq.ParquetWriter(buffer, content.table.schema, **_PARQUET) as writer:
             start = 0
             for count in content.counts:
                 writer.write_table(content.table.slice(start, count), row_group_size=max(count, 1))
                 start += count
     else:
-        pq.write_table(content, buffer, compression="zstd")
+        pq.write_table(content, buffer, **_PARQUET)
     with naming_full_disk("a partition", path):
         write_atomic(path, buffer.getvalue().to_pybytes())
 

@@ -37,6 +37,8 @@ def scatter(table: pa.Table, key: str | np.ndarray, partitions: int) -> Scattere
 
 def send(table: pa.Table, targets: np.ndarray, partitions: int) -> Scattered:
     """Like `scatter`, to partitions that are given by number."""
+    if partitions == 1:
+        return Scattered(table, (table.num_rows,))
     order = np.argsort(targets, kind="stable")
     counts = np.bincount(targets, minlength=partitions)
     return Scattered(table.take(pa.array(order)), tuple(map(int, counts)))

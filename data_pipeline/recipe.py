@@ -1,5 +1,6 @@
 """A recipe: the operators that each domain's documents go through, in order. Their verdicts stand beside documents."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +14,6 @@ import yaml
 from data_pipeline import engine
 from data_pipeline.config import DataConfig, OperatorConfig
 from data_pipeline.document import ATTRIBUTES, INGESTED
-from data_pipeline.operators import table
 from data_pipeline.operators.base import Action, Branch, Draft, Edit, Finding, Operator, Verdict, judge_all
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.paths import PathLike, as_path, write_json
@@ -61,8 +61,14 @@ def run(config: DataConfig, dataset: PathLike) -> None:
 
 def stage_digest(config: DataConfig, dataset: PathLike) -> str:
     """What the clean stage depends on: the recipe, the lists that it names, and the documents."""
-    steps = [[asdict(step), table.listed_files(step.params)] for step in config.recipe]
+    steps = [[asdict(step), _listed_files(step.params)] for step in config.recipe]
     return engine.digest("clean", [_VERSION, steps], [as_path(dataset) / INGESTED])
+
+
+def _listed_files(params: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of the files that an operator's `lists` name: what they hold counts like a parameter."""
+    files = (Path(name) for name in params.get("lists", ()) if Path(name).is_file())
+    return {str(file): hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() for file in files}
 
 
 def build(recipe: Sequence[OperatorConfig]) -> list[tuple[OperatorConfig, Operator]]:
@@ -75,6 +81,8 @@ def build(recipe: Sequence[OperatorConfig]) -> list[tuple[OperatorConfig, Operat
 
 
 def _build_step(step: OperatorConfig, where: str) -> Operator:
+    from data_pipeline.operators import table  # all operators, which those who ask for a digest alone don't need
+
     operator = table.build(step.name, step.params, where)
     if step.action == "mark" and isinstance(operator, Edit):
         raise ConfigError(f"{where}: {step.name} edits and cannot mark; a recipe as a whole can (`branch`)")

@@ -80,8 +80,15 @@ def shingle_sets(texts: list[str | None], ngram: int) -> list[np.ndarray]:
     """The shingles of each text as hashes, ascending, each once."""
     folded = folding.fold([text or "" for text in texts])
     words = pc.call_function("split_pattern", [folded.texts], pc.SplitPatternOptions(" "))
-    hashes, bounds = hash_strings(words.flatten()), words.offsets.to_pylist()
-    return [np.unique(run_hashes(hashes[a:b], ngram)) for a, b in pairwise(bounds)]
+    bounds = words.offsets.to_pylist()
+    # Runs that reach from one text into the next are left out.
+    runs = run_hashes(hash_strings(words.flatten()), ngram)
+    return [_set_of(runs[a : max(a, b - ngram + 1)]) for a, b in pairwise(bounds)]
+
+
+def _set_of(hashes: np.ndarray) -> np.ndarray:
+    hashes = np.sort(hashes)
+    return hashes[np.append(hashes[:-1] != hashes[1:], True)] if len(hashes) else hashes
 
 
 def sampled(hashes: np.ndarray, most: int) -> tuple[np.ndarray, int]:

@@ -146,25 +146,28 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
     points = [*range(0xD800), *range(0xE000, 0x10000), *range(0x1F000, _TABLED)]
     # A line feed between two characters keeps them from acting upon each other; Σ is lowered by what is around it.
     normal = unicodedata.normalize("NFKC", "\n".join(map(chr, points))).replace("\n\n\n", "\n \n")
-    lowered = normal.replace("Σ", "ΣΣ").lower().split("\n")
+    lowered = "\n" + normal.replace("Σ", "ΣΣ").lower() + "\n"
+    each = _code_points(lowered)
+    ends = np.flatnonzero(each == 0x0A)
+    single = np.flatnonzero(np.diff(ends) == 2)
+    values = each[ends[single] + 1]
     # What is several characters now, or may join the one before it, is folded with what stands around it.
-    seconds = _second_of_compositions()
-    single = [
-        (point, ord(char))
-        for point, char in zip(points, lowered, strict=True)
-        if len(char) == 1 and char not in seconds and not unicodedata.combining(char)
-    ]
-    rows, values = np.array(single).T
+    alone = ~np.isin(values, list(_joining()))
+    rows, values = np.array(points)[single[alone]], values[alone]
     folded[rows] = values
     kinds[rows] = _WORD
-    every = "".join(map(chr, values.tolist()))
+    every = values.tobytes().decode("utf-32-le")
     for kind, which in ((_BLANK, r"\s"), (_ALONE, f"[{UNSPACED}]")):
         kinds[rows[[match.start() for match in re.finditer(which, every)]]] = kind
     return kinds, folded
 
 
-def _second_of_compositions() -> frozenset[str]:
-    """Characters that normalisation may join to the one before them (NFC_Quick_Check "maybe", UAX 15)."""
-    jamo = {chr(point) for point in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
-    pairs = (decomposed.split() for point in range(0x30000) if (decomposed := unicodedata.decomposition(chr(point))))
-    return frozenset(jamo | {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0][0] != "<"})
+def _joining() -> set[int]:
+    """Characters that normalisation may join to the one before them (NFC_Quick_Check "maybe", UAX 15), or reorder.
+
+    Of the first plane: the tables leave out the others whose characters do.
+    """
+    jamo = {*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)}
+    combining = {point for point in range(0x10000) if unicodedata.combining(chr(point))}
+    pairs = (decomposed.split() for point in range(0x10000) if (decomposed := unicodedata.decomposition(chr(point))))
+    return jamo | combining | {int(pair[1], 16) for pair in pairs if len(pair) == 2 and pair[0][0] != "<"}

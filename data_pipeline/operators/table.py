@@ -1,8 +1,6 @@
 """The operators that recipes can name, and how a recipe's line becomes one."""
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from data_pipeline.operators.base import Operator
@@ -57,12 +55,6 @@ OPERATORS: dict[str, type[Operator]] = {
     "url_share": UrlShare,
     "word_length": WordLength,
 }
-
-
-def listed_files(params: Mapping[str, Any]) -> dict[str, str]:
-    """The digests of the files that an operator's `lists` name: what they hold counts like a parameter."""
-    files = (Path(name) for name in params.get("lists", ()) if Path(name).is_file())
-    return {str(file): hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() for file in files}
 
 
 def build(name: str, params: Mapping[str, Any], where: str) -> Operator:

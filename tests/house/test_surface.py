@@ -49,7 +49,7 @@ scores[].train.text_key scores[].train.label_key scores[].train.regression score
 scores[].train.buckets scores[].train.max_chars scores[].train.max_texts scores[].train.encoder scores[].train.seed
 keep[].score keep[].min keep[].max keep[].domains domain_from
 dedup.threshold dedup.thresholds dedup.lowest dedup.num_perm dedup.ngram dedup.seed dedup.score dedup.against
-dedup.max_shingles
+dedup.part_documents dedup.max_shingles
 tokenizer.vocab_size tokenizer.spare_tokens tokenizer.user_tokens tokenizer.sample_bytes tokenizer.seed
 mixture
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
