@@ -133,14 +133,19 @@ def make_partitions(
 
 
 def map_partitions(
-    stage: Stage, function: Callable[..., pa.Table], inputs: Sequence[PathLike], names: Sequence[str]
+    stage: Stage,
+    function: Callable[..., pa.Table],
+    inputs: Sequence[PathLike],
+    names: Sequence[str],
+    light: bool = False,
 ) -> None:
     """Writes ``function(*tables)`` for the tables of each name in `inputs`, under the same name, in the same order.
 
-    `function` must answer a row for each row of its first table: attributes stand beside their documents.
+    `function` must answer a row for each row of its first table: attributes stand beside their documents. Where it is
+    `light`, other processes are not worth starting.
     """
     folders = [as_path(folder) for folder in inputs]
-    size_bytes = sum((folder / name).stat().length for folder in folders for name in names)
+    size_bytes = 0 if light else sum((folder / name).stat().length for folder in folders for name in names)
     jobs = {name: [os.fspath(folder / name) for folder in folders] for name in names}
     make_partitions(stage, partial(_map_partition, function), jobs, size_bytes)
 

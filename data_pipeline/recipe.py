@@ -54,7 +54,8 @@ def run(config: DataConfig, dataset: PathLike) -> None:
     dataset = as_path(dataset)
     names = engine.require(dataset / INGESTED, "ingest")
     stage = engine.Stage("clean", (dataset / CLEANED,), stage_digest(config, dataset), config.runner)
-    engine.map_partitions(stage, partial(clean, config.recipe), [dataset / INGESTED], names)
+    work = partial(clean, config.recipe)
+    engine.map_partitions(stage, work, [dataset / INGESTED], names, light=not config.recipe)
     # For people and the report: what was run here, in order.
     write_json(dataset / CLEANED / RECIPE_FILE, {"steps": [asdict(step) for step in config.recipe]})
 

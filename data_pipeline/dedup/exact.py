@@ -5,7 +5,7 @@ no reading here and there. The shingles of a very long text are sampled by their
 sketch: Cohen, Kaplan 2007), the same way in every document, so that what both sampled compares without a bias.
 """
 
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +27,7 @@ SHINGLES = "corpus/dedup/shingles"  # rows of SHINGLE_SET; sent to the target
 SHINGLE_SET = pa.schema([("ordinal", pa.int64()), ("halvings", pa.int64()), ("hashes", pa.large_list(pa.uint64()))])
 _VERSION = 1
 _MEMBER_BYTES = 16
+_FEW = 8  # sets that are held against another one by one: numbering all shingles of a part takes longer
 
 
 def run(config: DataConfig, dataset: PathLike, found: Origins) -> None:
@@ -115,21 +116,29 @@ class ShingleSets:
         offsets = hashes.offsets.to_numpy() if len(hashes) else np.zeros(1, np.int64)
         self._bounds[places] = np.stack([offsets[:-1], offsets[1:]], axis=1)
         self._hashes = hashes.values.to_numpy() if len(hashes) else np.empty(0, np.uint64)
-        # Numbered, so that one set can be held against many by marking its shingles.
-        distinct, self._numbers = np.unique(self._hashes, return_inverse=True)
-        self._marked = np.zeros(len(distinct), bool)
 
     def similarity(self, member: int, mates: np.ndarray) -> np.ndarray:
         """The Jaccard similarity of `member` and each of `mates`; NaN where a set is not known."""
         result = np.full(len(mates), np.nan)
         if self._halvings[member] < 0:
             return result
-        alike = self._halvings[mates] == self._halvings[member]
-        if alike.any():
+        one_by_one = self._halvings[mates] >= 0
+        if len(mates) > _FEW:
+            alike = self._halvings[mates] == self._halvings[member]
             result[alike] = self._at_once(member, mates[alike])
-        for place in np.flatnonzero(~alike & (self._halvings[mates] >= 0)).tolist():
+            one_by_one &= ~alike
+        for place in np.flatnonzero(one_by_one).tolist():
             result[place] = self._sampled_alike(member, int(mates[place]))
         return result
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """All shingles as numbers from 0, so that one set can be held against many by marking its own."""
+        return np.unique(self._hashes, return_inverse=True)[1]
+
+    @cached_property
+    def _marked(self) -> np.ndarray:
+        return np.zeros(len(self._hashes), bool)
 
     def _at_once(self, member: int, mates: np.ndarray) -> np.ndarray:
         own = self._numbers[slice(*self._bounds[member])]

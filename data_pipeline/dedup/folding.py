@@ -113,6 +113,7 @@ def _code_points(text: str) -> np.ndarray:
 def _fold_unspaced(texts: list[str]) -> list[tuple[str, int]]:
     """Folded texts, and how many characters of each are of scripts without spaces."""
     kinds, folded = _tables()
+    texts = [text.replace("…", "...") for text in texts]  # what NFKC makes of the commonest that no table holds
     points = _code_points("".join(texts))
     bounds = np.cumsum([0, *map(len, texts)])
     kind = kinds[np.minimum(points, _TABLED)]
