@@ -3,7 +3,7 @@
 Letters: B rows of a batch, S places of a row, C outputs (classes, or 1 for a regression), T texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, cast
@@ -60,8 +60,9 @@ class Classifier:
         self._ways = ways(mesh)
         self._batch_tokens = batch_tokens * self._ways
         batch = batch_sharding(mesh)
-        self._forward = jax.jit(
-            partial(_logits, self.function), in_shardings=(self.splits, batch, batch), out_shardings=replicated(mesh)
+        self._logits, self._pooled = (
+            jax.jit(partial(f, self.function), in_shardings=(self.splits, batch, batch), out_shardings=replicated(mesh))
+            for f in (_logits, _pooled)
         )
 
     def outputs(self, texts: Sequence[str]) -> np.ndarray:
@@ -84,20 +85,34 @@ class Classifier:
 
     def outputs_of(self, sequences: Sequence[Sequence[int]], owners: np.ndarray, num_texts: int) -> np.ndarray:
         """As `outputs`, of what `sequences` gave."""
+        sums_TC = np.zeros((num_texts, self.encoder.config.num_labels))
+        if not num_texts:
+            return sums_TC
+        np.add.at(sums_TC, owners, self._run(self._logits, sequences).astype(np.float64))
+        return sums_TC / np.bincount(owners, minlength=num_texts)[:, None]
+
+    def pooled_of(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+        """What the head sees of each of the `sequences`, float32 `[sequences, embed]`."""
+        return self._run(self._pooled, sequences)
+
+    def _run(self, function: Callable[..., jax.Array], sequences: Sequence[Sequence[int]]) -> np.ndarray:
         pad_id, made = self.encoder.config.pad_id, []
         with jax.set_mesh(self.mesh):
             for batch in buckets.batches(sequences, self.max_tokens, self._batch_tokens, self._ways, pad_id):
                 # Not waited for: the host pads the next batch while the devices work on this one.
-                made.append((batch.rows, self._forward(self.params, batch.tokens_BS, batch.mask_BS)))
-        sums_TC = np.zeros((num_texts, self.encoder.config.num_labels))
-        for rows, logits_BC in made:
-            np.add.at(sums_TC, owners[rows], np.asarray(logits_BC, np.float64)[: len(rows)])
-        return sums_TC / np.bincount(owners, minlength=num_texts)[:, None]
+                made.append((batch.rows, function(self.params, batch.tokens_BS, batch.mask_BS)))
+        rows = np.concatenate([rows for rows, _ in made])
+        return np.concatenate([np.asarray(out, np.float32)[: len(some)] for some, out in made])[np.argsort(rows)]
 
 
 def _logits(function: EncoderFunction, params: Any, tokens_BS: jax.Array, mask_BS: jax.Array) -> jax.Array:
     encoder = function.bind(params)
     return encoder.logits(encoder(tokens_BS, mask_BS))
+
+
+def _pooled(function: EncoderFunction, params: Any, tokens_BS: jax.Array, mask_BS: jax.Array) -> jax.Array:
+    encoder = function.bind(params)
+    return encoder.pooled(encoder(tokens_BS, mask_BS))
 
 
 def ways(mesh: Mesh) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from etils import epath
 
-from data_pipeline.score import buckets, measures
+from data_pipeline.score import buckets, measures, probe
 from data_pipeline.score.classifier import Classifier, mesh_of, ways
 from data_pipeline.score.encoder_settings import REPORT_FILE, SCORE_FILE, EncoderSettings
 from data_pipeline.score.labelled import Labelled
@@ -50,7 +50,7 @@ def fit(
     classifier = Classifier(encoder, tokenizer, mesh, settings.max_tokens, settings.windows)
     mean, spread = (fitted.targets.mean(), fitted.targets.std() or 1.0) if settings.regression else (0.0, 1.0)
     fitted = fitted._replace(targets=(fitted.targets - mean) / spread) if settings.regression else fitted
-    best, epochs = _best_params(classifier, fitted, held, settings, mean, spread, tell)
+    best, epochs, head_alone = _best_params(classifier, fitted, held, settings, mean, spread, tell)
 
     classifier.params = jax.device_put(best, classifier.splits)
     raw_TC = classifier.outputs(judged.texts) * spread + mean
@@ -70,6 +70,7 @@ def fit(
         "positive": settings.positive,
         "texts": len(fitted.texts),
         "chosen_by": len(held.texts),
+        "head_alone": head_alone,
         "epochs": epochs,
         "temperature": heat,
         "uncalibrated": before,
@@ -121,41 +122,84 @@ def _best_params(
     mean: float,
     spread: float,
     tell: Callable[[str], None],
-) -> tuple[dict[str, Any], list[dict[str, float]]]:
-    """The parameters of the epoch with the least held-out loss, on the host, and what each epoch came to."""
+) -> tuple[dict[str, Any], list[dict[str, float]], dict[str, float]]:
+    """The parameters of the epoch with the least held-out loss, on the host, and what each epoch came to.
+
+    Also what a fresh head on the layers as they came came to; {}: none was fitted.
+    """
     sequences, owners = classifier.sequences(fitted.texts)
     targets = fitted.targets[owners]
     held_sequences, held_owners = classifier.sequences(held.texts)
-    steps = settings.epochs * -(-len(sequences) // settings.batch)
-    tx = _optimizer(settings, steps)
-    state, step = _stepper(classifier, tx, settings)
+
+    def judged() -> dict[str, float]:
+        found_TC = classifier.outputs_of(held_sequences, held_owners, len(held.texts)) * spread + mean
+        return _held_out(found_TC, held)
+
     best: dict[str, Any] = {}
+    least, since, head_alone = np.inf, 0, dict[str, float]()
+    if "head" in classifier.encoder.fresh:
+        held_targets = (held.targets - mean) / spread if settings.regression else held.targets
+        _fit_head(classifier, sequences, targets, held_sequences, held_targets[held_owners], settings)
+        best, head_alone = jax.device_get(classifier.params), judged()
+        least = head_alone["loss"]
+        tell("the head alone: " + _in_words(head_alone))
+    steps = settings.epochs * -(-len(sequences) // settings.batch)
+    state, step = _stepper(classifier, _optimizer(settings, steps), settings)
     epochs: list[dict[str, float]] = []
     for number in range(settings.epochs):
-        losses = []
         seed = settings.seed * 1_000_003 + number
-        batches = buckets.epoch(
-            sequences, classifier.max_tokens, settings.batch, classifier.encoder.config.pad_id, seed
-        )
-        with jax.set_mesh(classifier.mesh):
-            for batch in batches:
-                rows = np.resize(batch.rows, settings.batch)  # a short batch's empty rows weigh nothing
-                weights = (np.arange(settings.batch) < len(batch.rows)).astype(np.float32)
-                state, loss = step(state, batch.tokens_BS, batch.mask_BS, targets[rows], weights)
-                losses.append(loss)
+        state, loss = _epoch(classifier, state, step, sequences, targets, settings.batch, seed)
         classifier.params = state.params
-        found_TC = classifier.outputs_of(held_sequences, held_owners, len(held.texts)) * spread + mean
-        told = {"train_loss": float(np.mean([float(loss) for loss in losses])), **_held_out(found_TC, held)}
-        better = told["loss"] < min((epoch["loss"] for epoch in epochs), default=np.inf)
-        epochs.append(told)
-        tell(f"epoch {number + 1}: " + ", ".join(f"{key} {value:.4f}" for key, value in told.items()))
-        if better:
-            best = jax.device_get(state.params)
-        if number - int(np.argmin([epoch["loss"] for epoch in epochs])) >= settings.patience:
+        epochs.append({"train_loss": loss, **judged()})
+        tell(f"epoch {number + 1}: " + _in_words(epochs[-1]))
+        since += 1
+        if epochs[-1]["loss"] < least:
+            best, least, since = jax.device_get(state.params), epochs[-1]["loss"], 0
+        if since >= settings.patience:
             break
     if not best:
         raise DataError("training came to no finite loss: lower learning_rate")
-    return best, epochs
+    return best, epochs, head_alone
+
+
+def _in_words(told: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4f}" for key, value in told.items())
+
+
+def _fit_head(
+    classifier: Classifier,
+    sequences: list[list[int]],
+    targets: np.ndarray,
+    held_sequences: list[list[int]],
+    held_targets: np.ndarray,
+    settings: EncoderSettings,
+) -> None:
+    """Gives a classifier the head that suits its layers as they are."""
+    seen, held = classifier.pooled_of(sequences), classifier.pooled_of(held_sequences)
+    labels = classifier.encoder.config.num_labels
+    head = probe.fit_head(seen, targets, held, held_targets, labels, settings.regression, settings.seed)
+    classifier.params = {**classifier.params, "head": jax.device_put(head, classifier.splits["head"])}
+
+
+def _epoch(
+    classifier: Classifier,
+    state: _State,
+    step: Callable[..., tuple[_State, jax.Array]],
+    sequences: list[list[int]],
+    targets: np.ndarray,
+    batch_rows: int,
+    seed: int,
+) -> tuple[_State, float]:
+    """The state after every sequence was seen once, and the mean loss of the steps."""
+    losses = []
+    pad_id = classifier.encoder.config.pad_id
+    with jax.set_mesh(classifier.mesh):
+        for batch in buckets.epoch(sequences, classifier.max_tokens, batch_rows, pad_id, seed):
+            rows = np.resize(batch.rows, batch_rows)  # a short batch's empty rows weigh nothing
+            weights = (np.arange(batch_rows) < len(batch.rows)).astype(np.float32)
+            state, loss = step(state, batch.tokens_BS, batch.mask_BS, targets[rows], weights)
+            losses.append(loss)
+    return state, float(np.mean([float(loss) for loss in losses]))
 
 
 def _held_out(found_TC: np.ndarray, held: Labelled) -> dict[str, float]:

@@ -89,6 +89,7 @@ def test_from_a_checkpoint(trained, tmp_path):
     )
     report = train([file], tmp_path / "model", settings)
     assert report["held_out"]["accuracy"] > 0.8
+    assert report["head_alone"]["accuracy"] > 0.8  # before anything was fine-tuned
     assert (report["texts"], report["chosen_by"], report["held_out"]["texts"]) == (96, 12, 12)
     assert (tmp_path / "model" / "vocab.txt").read_bytes() == (folder / "model" / "vocab.txt").read_bytes()
     old, new = (load_file(path / "model" / "model.safetensors") for path in (folder, tmp_path))
@@ -99,6 +100,18 @@ def test_from_a_checkpoint(trained, tmp_path):
     scores, labels = scorer.score(["银行 股票 fund 利率", "球队 进球 goal", "水稻 rice pig"])
     assert labels == ["yes", "no", "no"]
     assert scores[0] > 0.5 > scores[1:].max()  # the positive class's probability, whatever the label
+
+
+def test_training_that_betters_nothing_leaves_the_head_alone(trained, tmp_path):
+    """Steps far too large: what stands in the folder is the checkpoint with the head that was fitted to it."""
+    folder, _, _ = trained
+    file = _file(tmp_path / "rows.jsonl", 120, 2, {"sport": "no", "money": "yes", "farm": "no"}.get)
+    report = train([file], tmp_path / "model", replace(SETTINGS, start=str(folder / "model"), learning_rate=5.0))
+    assert min(epoch["loss"] for epoch in report["epochs"]) > report["head_alone"]["loss"]
+    assert report["held_out"]["accuracy"] > 0.8
+    old, new = (load_file(path / "model" / "model.safetensors") for path in (folder, tmp_path))
+    for name in old:
+        assert np.array_equal(old[name], new[name]) == (not name.startswith("classifier")), name
 
 
 def test_regression(tmp_path):
