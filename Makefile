@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.cache/jax
-# Two stamps: the quickstart does without the tools of development.
+# Two stamps: the quickstart does without the tools of development. Tests start many processes, each of which would
+# compile what it imports where byte code is not kept (PYTHONDONTWRITEBYTECODE): hence --compile-bytecode.
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
@@ -26,7 +27,7 @@ $(RUNTIME): pyproject.toml | $(BIN)/uv
 	touch $@
 
 $(DEV): pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --editable '.[dev]'
 	touch $@ $(RUNTIME)
 
 quickstart: $(RUNTIME)

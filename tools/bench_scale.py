@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from measure import measure
+from measure import compile_packages, measure
 from rich.console import Console
 from rich.table import Table
 
@@ -97,6 +97,8 @@ def main() -> None:
     table = Table("GB", "stage", "s", "CPU s", "MB/s", "peak MB", title=f"{options.folder}, repeated with edits")
     texts = pieces(options.folder)
     base = Path("runs/bench_scale").absolute()
+    root = Path(__file__).parents[1]
+    compile_packages(sys.executable, root / "data_pipeline", root / "maxlm")
     command = str(Path(sys.executable).with_name("maxlm-data"))
     for size in map(float, options.sizes_gb.split(",")):
         shutil.rmtree(base, ignore_errors=True)
