@@ -1,5 +1,6 @@
 """Against `transformers` itself, on models that it made and saved: pip install 'maxlm[reference]' runs these."""
 
+import os
 import warnings
 
 import numpy as np
@@ -91,3 +92,26 @@ def test_tokenizer(tmp_path, bare):
         theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
         for text, ids in zip(TEXTS, tokenizer.encode_batch(TEXTS), strict=True):
             assert theirs(text)["input_ids"] == [tokenizer.first_id, *ids, tokenizer.last_id]
+
+
+PUBLIC = os.environ.get("MAXLM_ENCODER", "")
+
+
+@pytest.mark.skipif(not PUBLIC, reason="MAXLM_ENCODER names no folder with an encoder of the BERT family")
+def test_a_public_checkpoint():
+    """Token ids, hidden states and pooler of texts of 2 to 512 tokens."""
+    texts = [*TEXTS, *(" ".join(f"{word} of the {i}th page" for i in range(3**n)) for n, word in enumerate(TEXTS))]
+    loaded, tokenizer = load_encoder(PUBLIC), EncoderTokenizer.load(PUBLIC)
+    encoder = EncoderFunction(loaded.config).bind(loaded.params)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        theirs = transformers.AutoTokenizer.from_pretrained(PUBLIC)
+        model = transformers.AutoModel.from_pretrained(PUBLIC).eval()
+        for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
+            inputs = theirs(text, truncation=True, max_length=512, return_tensors="pt")
+            tokens_BT = np.array([[tokenizer.first_id, *ids[:510], tokenizer.last_id]], np.int32)
+            np.testing.assert_array_equal(inputs["input_ids"].numpy(), tokens_BT)
+            expected = model(**inputs)
+            hidden_BTD = encoder(tokens_BT, np.ones(tokens_BT.shape, bool))
+            np.testing.assert_allclose(hidden_BTD, expected.last_hidden_state.numpy(), atol=1e-4)
+            np.testing.assert_allclose(encoder.pooled(hidden_BTD), expected.pooler_output.numpy(), atol=1e-4)
