@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from rich.console import Console
-from rich.table import Table
-
 from data_pipeline.config import DataConfig
 from maxlm import config as config_lib
 from maxlm.errors import ConfigError, UserError, did_you_mean
@@ -105,6 +102,9 @@ def _dedup(config: DataConfig, options: argparse.Namespace) -> str:
 
 def _with_threshold_for(tokens: int, config: DataConfig, options: argparse.Namespace) -> DataConfig:
     """The config with the threshold that leaves about so many tokens; prints what each would leave."""
+    from rich.console import Console
+    from rich.table import Table
+
     from data_pipeline import dedup
     from data_pipeline.dedup.target import choose
 
@@ -158,6 +158,8 @@ def _count(dataset: str, folder: str) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
     from data_pipeline.removed import removed_samples
     from data_pipeline.report.collect import corpus_report
     from data_pipeline.report.page import corpus_page
@@ -173,6 +175,8 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
     from data_pipeline import inspection
 
     console = Console()

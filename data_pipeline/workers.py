@@ -3,15 +3,14 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
-
-from rich.console import Console
-from rich.progress import Progress
 
 from maxlm.errors import DataError
 
@@ -27,15 +26,27 @@ def run(name: str, work: Callable[[str, Any], None], jobs: Mapping[str, Any], si
       Exception: whatever `work` raised first; jobs not yet begun are dropped.
     """
     count = min(os.cpu_count() or 1, len(jobs))
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(name, total=len(jobs))
+    with _bar(name, len(jobs)) as advance:
         if count < 2 or size_bytes < _WORTH_PROCESSES_BYTES:
             for key, job in jobs.items():
                 work(key, job)
-                progress.advance(bar)
+                advance()
         else:
-            _run_in_processes(name, work, jobs, lambda: progress.advance(bar))
+            _run_in_processes(name, work, jobs, advance)
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar of progress on a terminal; gives what moves it on by one."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # takes longer to import than a small stage
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda: progress.advance(task)
 
 
 def _run_in_processes(

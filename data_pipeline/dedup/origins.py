@@ -3,7 +3,7 @@
 A document's ordinal is the number of its origin times 2**32, plus its row there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,9 +100,11 @@ def place(ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ordinals >> _ROW_BITS, ordinals & ((1 << _ROW_BITS) - 1)
 
 
-def texts(origin: Origin, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, pa.Table, list[str | None]]]:
-    """The documents of an origin (of its `rows`), a slice at a time: their rows, the table, texts as edited so far."""
-    table = engine.read_partition(origin.documents)
+def texts(
+    origin: Origin, rows: np.ndarray | None = None, columns: Sequence[str] = ()
+) -> Iterator[tuple[np.ndarray, pa.Table, list[str | None]]]:
+    """The documents of an origin (of its `rows`), slice by slice: rows, `columns` and text, texts as edited so far."""
+    table = engine.read_partition(origin.documents, [*columns, "text"])
     said = [_wanted(path) for path in origin.attributes]
     all_rows = np.arange(table.num_rows) if rows is None else rows
     if rows is not None:

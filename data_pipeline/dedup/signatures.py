@@ -64,7 +64,7 @@ def _sign_origin(config: DedupConfig, origin: Origin) -> tuple[pa.Table]:
     if origin.earlier and (kept := _signed_before(config, origin)) is not None:
         return (kept,)
     parts = [SIGNATURE.empty_table()]
-    for rows, documents, texts in origins.texts(origin):
+    for rows, documents, texts in origins.texts(origin, columns=("id", "source", "domain")):
         part = sign(config, documents, texts)
         taking = np.array([text is not None for text in texts])
         parts.append(part.set_column(0, "ordinal", pa.array(origins.ordinals(origin, rows[taking]))))
