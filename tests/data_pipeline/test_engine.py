@@ -31,6 +31,10 @@ def doubled(table):
     return table.set_column(0, "n", pc.multiply(table["n"], 2))
 
 
+def process_of(table):
+    return table.append_column("pid", pa.array([os.getpid()] * table.num_rows))
+
+
 def halved(table):
     return table.slice(0, 0)
 
@@ -55,6 +59,23 @@ def test_map_keeps_names_and_order(tmp_path):
     make(tmp_path / "in")
     engine.map_partitions(stage(tmp_path / "out"), doubled, [tmp_path / "in"], NAMES)
     assert values(tmp_path / "out") == [[0], [2], [4], [6]]
+
+
+def test_what_is_light_is_done_in_this_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine.workers, "_WORTH_PROCESSES_BYTES", 1)
+    make(tmp_path / "in")
+    for light, here in ((True, {os.getpid()}), (False, set())):
+        folder = tmp_path / str(light)
+        engine.map_partitions(stage(folder), process_of, [tmp_path / "in"], NAMES, light)
+        pids = {pid for name in NAMES for pid in engine.read_partition(folder / name)["pid"].to_pylist()}
+        assert pids & {os.getpid()} == here
+
+
+def test_rows_are_counted(tmp_path):
+    engine.write_partition(tmp_path / "rows.parquet", pa.table({"n": range(7)}))
+    assert engine.count_rows(tmp_path / "rows.parquet") == 7
+    with pytest.raises(DataError, match="no such partition"):
+        engine.count_rows(tmp_path / "none.parquet")
 
 
 def test_map_must_answer_every_row(tmp_path):
