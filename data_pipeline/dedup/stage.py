@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from data_pipeline import decide, engine, score
 from data_pipeline.config import DataConfig
-from data_pipeline.decontamination import stage as decontaminate
 from data_pipeline.dedup import components, exact, members, origins, signatures, verdicts
 from data_pipeline.dedup.origins import Origins
 from data_pipeline.dedup.target import Kept, serving, table
@@ -50,7 +49,10 @@ def prepare(config: DataConfig, dataset: PathLike) -> Origins:
       DataError: a stage before hasn't been run with this config.
     """
     segments.run(config, dataset)  # each where the config asks for it
-    decontaminate.run(config, dataset)
+    if config.decontaminate.benchmarks:
+        from data_pipeline.decontamination import stage as decontaminate  # with all that shows hits to people
+
+        decontaminate.run(config, dataset)
     score.run(config, dataset)
     found = origins.find(config, dataset)
     signatures.run(config, dataset, found)
