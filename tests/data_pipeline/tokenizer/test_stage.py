@@ -11,7 +11,7 @@ from data_pipeline.config import TokenizerConfig
 from data_pipeline.produce import producer, tokenizer
 from data_pipeline.produce.corpus import Corpus
 from maxlm.errors import ConfigError, DataError
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 from tests import texts
 from tests.data_pipeline.produce import made
 
@@ -29,7 +29,7 @@ def config(**tokenizer_config):
 
 def test_it_is_trained_written_and_measured(documents):
     told = tokenizer.run(config(spare_tokens=8, user_tokens=("<|user|>",)), documents)
-    found = Tokenizer.load(documents / "tokenizer")
+    found = load_tokenizer(documents / "tokenizer")
     assert (found.vocab_size, found.num_pieces) == (512, 504)
     assert len(found.encode("<|user|>")) == 1
     assert json.loads((documents / "tokenizer/audit.json").read_text())["domains"] == told
@@ -45,7 +45,7 @@ def test_the_same_documents_give_the_same_tokenizer(documents):
     digests = set()
     for _ in range(2):
         tokenizer.run(config(), documents)
-        digests.add(Tokenizer.load(documents / "tokenizer").digest)
+        digests.add(load_tokenizer(documents / "tokenizer").digest)
     assert len(digests) == 1
 
 
@@ -82,9 +82,9 @@ def test_mistakes_are_named(documents, tmp_path):
 
 def test_the_tokenizer_of_finished_blocks_is_not_replaced(documents):
     tokenizer.run(config(), documents)
-    before = Tokenizer.load(documents / "tokenizer").digest
+    before = load_tokenizer(documents / "tokenizer").digest
     producer.run(made.config(num_blocks=1), documents)
     tokenizer.run(config(), documents)  # the same again is fine
     with pytest.raises(DataError, match="blocks were made with the tokenizer that stands here"):
         tokenizer.run(config(vocab_size=640), documents)
-    assert Tokenizer.load(documents / "tokenizer").digest == before
+    assert load_tokenizer(documents / "tokenizer").digest == before
