@@ -152,7 +152,7 @@ def _tokenizer(config: DataConfig, options: argparse.Namespace) -> str:
         told = stage.run(config, options.dataset)
         found = f"audited, {len(told['findings'])} findings" if told["findings"] else "audited and clean"
         return f"tokenizer stands in {options.dataset}/tokenizer, {found} (look: maxlm-data tokenizer --audit)"
-    told = stage.run_audit(config, options.dataset, options.compare)
+    told = stage.run_audit(config, options.dataset, options.compare, options.strings)
     tables.print_audit(told, Console())
     return f"{len(told['findings'])} findings, {len(told['warnings'])} warnings (also in tokenizer/audit.json)"
 
@@ -332,6 +332,8 @@ def _add_tokenizer_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--audit", action="store_true", help="audit DATASET/tokenizer instead of training one")
     about = "audit, and measure another tokenizer beside it: a folder, a .model, a tokenizer.json; may be given again"
     sub.add_argument("--compare", action="append", default=[], metavar="PATH", help=about)
+    about = "random strings, and byte strings, for the round trip (default: %(default)s)"
+    sub.add_argument("--strings", type=int, default=100_000, metavar="N", help=about)
     sub.add_argument("--extend", default="", metavar="FILE", help="add the tokens of a file, one a line, to it")
     sub.add_argument("--out", default="", metavar="DIR", help="with --extend: the new tokenizer's folder")
     about = "with --extend: made by merges behind all others; one token wherever it stands; or that no text becomes"

@@ -55,7 +55,7 @@ def audit(
     }
     if form := tokenizer.files().get(TOKENIZER_FILE):
         made_up = [text for text, _ in zip(round_trip.random_texts(1), range(strings), strict=False)]
-        other = round_trip.differing(tokenizer, form if isinstance(form, str) else form.decode(), [*texts, *made_up])
+        other = round_trip.differing(tokenizer, form, [*texts, *made_up])
         told["hugging_face"] = {"texts": len(texts) + strings, "differing": [ascii(text[:200]) for text in other[:20]]}
     told["findings"] = findings(config, corpus, told)
     told["warnings"] = warnings(told)

@@ -78,11 +78,11 @@ def check(tokenizer: Tokenizer, count: int, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def differing(tokenizer: Tokenizer, form: str, texts: Sequence[str]) -> list[str]:
+def differing(tokenizer: Tokenizer, form: str | bytes, texts: Sequence[str]) -> list[str]:
     """The texts that a tokenizer.json turns into other ids."""
     import tokenizers
 
-    inner = tokenizers.Tokenizer.from_str(form)
+    inner = tokenizers.Tokenizer.from_buffer(form.encode() if isinstance(form, str) else form)
     ours = tokenizer.encode_batch(texts)
     theirs = inner.encode_batch_fast(list(texts), add_special_tokens=False)
     return [text for text, ids, found in zip(texts, ours, theirs, strict=True) if ids != found.ids]

@@ -16,8 +16,7 @@ from maxlm.tokenizer.load import load_tokenizer
 from maxlm.tokenizer.train import train_model
 
 AUDIT_FILE = "audit.json"
-STRINGS = 100_000  # random strings of an audit that is asked for; training itself tries fewer
-_STRINGS_AT_TRAINING = 1000
+_STRINGS = 1000  # random ones that are tried after training; an audit that is asked for tries more
 
 
 def run(config: DataConfig, dataset: PathLike) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def run(config: DataConfig, dataset: PathLike) -> dict[str, Any]:
     settings = dataclasses.replace(config.tokenizer, characters=characters)
     tokenizer = train_model(sample.texts(corpus, sample.to_train(config, corpus)), settings, unwanted)
     _keep_blocks_readable(dataset, tokenizer)
-    told = audit.audit(config, corpus, tokenizer, _STRINGS_AT_TRAINING) | {"left_out": left_out}
+    told = audit.audit(config, corpus, tokenizer, _STRINGS) | {"left_out": left_out}
     with naming_full_disk("the tokenizer", folder):
         tokenizer.save(folder, spare_tokens=settings.spare)
         write_json(folder / AUDIT_FILE, told)
@@ -56,7 +55,7 @@ def run(config: DataConfig, dataset: PathLike) -> dict[str, Any]:
 
 
 def run_audit(
-    config: DataConfig, dataset: PathLike, compare: Sequence[str] = (), strings: int = STRINGS
+    config: DataConfig, dataset: PathLike, compare: Sequence[str] = (), strings: int = _STRINGS
 ) -> dict[str, Any]:
     """Audits DATASET/tokenizer and writes its audit.json anew. `compare`: files of tokenizers to measure beside it.
 

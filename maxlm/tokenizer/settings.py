@@ -49,8 +49,8 @@ class TokenizerSettings:
             )
         if not 1 <= self.digits <= 3:
             raise ConfigError(f"config.tokenizer.digits: {self.digits} is not 1, 2 or 3")
-        if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
-            raise ConfigError(f"config.tokenizer.character_coverage: {self.character_coverage} is outside (0, 1]")
+        if self.character_coverage is not None and not 0.98 <= self.character_coverage <= 1:
+            raise ConfigError(f"config.tokenizer.character_coverage: {self.character_coverage} is outside [0.98, 1]")
         _check_names("special_tokens", self.special_tokens)
         _check_names("user_tokens", self.user_tokens)
         if both := set(self.special_tokens) & set(self.user_tokens):
