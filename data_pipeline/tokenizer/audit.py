@@ -12,7 +12,6 @@ from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.huggingface import TOKENIZER_FILE
 from maxlm.tokenizer.reach import partial, unreachable
 
-_CHINESE = ("zh",)  # domains and languages that the range below holds for
 _USUAL = (1.3, 1.8)  # characters of Chinese text a token
 _WORDS_BYTES = 5_000_000  # English text that the commonest words are taken from
 
@@ -71,7 +70,7 @@ def dirty(config: DataConfig, tokenizer: Tokenizer) -> list[list[Any]]:
 
 def wants_characters(config: DataConfig, corpus: Corpus) -> bool:
     """Whether config.tokenizer.characters asks for GB2312's first level, "auto" resolved."""
-    return config.tokenizer.wants_gb2312(any(name in corpus.domains for name in _CHINESE))
+    return config.tokenizer.wants_gb2312(sample.is_chinese(corpus))
 
 
 def findings(config: DataConfig, corpus: Corpus, told: dict[str, Any]) -> list[str]:
@@ -101,16 +100,13 @@ def findings(config: DataConfig, corpus: Corpus, told: dict[str, Any]) -> list[s
 def warnings(told: dict[str, Any]) -> list[str]:
     """What is unusual, and may be meant."""
     low, high = _USUAL
-    found = []
-    for group in ("domains", "languages"):
-        for name in _CHINESE:
-            measured = told["compression"]["this"][group].get(name)
-            if measured and not low <= measured["chars_per_token"] <= high:
-                found.append(
-                    f"{group[:-1]} {name}: {measured['chars_per_token']:.2f} characters a token; {low} to {high} is "
-                    "usual for Chinese (less: too few Chinese pieces; more: a vocabulary of phrases)"
-                )
-    return found
+    measured = told["compression"]["this"]["languages"].get("zh")
+    if not measured or low <= measured["chars_per_token"] <= high:
+        return []
+    return [
+        f"Chinese: {measured['chars_per_token']:.2f} characters a token; {low} to {high} is usual "
+        "(less: too few Chinese pieces; more: a vocabulary of phrases)"
+    ]
 
 
 def _parts(tokenizer: Tokenizer) -> dict[str, int]:

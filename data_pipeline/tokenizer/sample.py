@@ -54,6 +54,12 @@ def languages(corpus: Corpus) -> np.ndarray:
     return np.array([language or "" for column in found for language in column], object)
 
 
+def is_chinese(corpus: Corpus) -> bool:
+    """Whether a hundredth of the text or more is Chinese."""
+    chinese = languages(corpus) == "zh"
+    return bool(corpus.bytes[chinese].sum() >= 0.01 * corpus.bytes.sum())
+
+
 def _up_to(corpus: Corpus, members: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Documents of `members` in their hashed order until they hold `size` bytes; the last may exceed it."""
     if not len(members) or size <= 0:

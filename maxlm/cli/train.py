@@ -17,8 +17,8 @@ from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.distributed import initialize
 from maxlm.paths import PathLike, as_path, exclusive
+from maxlm.tokenizer.base import INFO_FILE
 from maxlm.tokenizer.load import load_tokenizer
-from maxlm.tokenizer.spm import MODEL_FILE
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
 from maxlm.train.hardware import keep_scratch_memory
@@ -90,13 +90,13 @@ def keep_tokenizer(store: BlockStore, workdir: PathLike) -> None:
             f"{source}: this tokenizer ({found.digest[:12]}) is not the one that the blocks were made with "
             f"({store.info.tokenizer_digest[:12]})"
         )
-    if (target / MODEL_FILE).exists() and load_tokenizer(target).digest != found.digest:
+    if (target / INFO_FILE).exists() and load_tokenizer(target).digest != found.digest:
         raise DataError(
             f"{source}: not the tokenizer that {workdir} was begun with; go back to its data set, or train into a new "
             "--workdir"
         )
     target.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
+    for path in sorted(source.iterdir(), key=lambda path: path.name == INFO_FILE):  # which says that all is there
         shutil.copyfile(path, target / path.name)
 
 

@@ -16,6 +16,7 @@ from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path, write_atomic, write_json
 
 INFO_FILE = "tokenizer_info.json"
+MODEL_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")  # of both kinds
 ROW_MULTIPLE = 128  # a vocabulary of whole tiles keeps the output matrix fast on any accelerator
 # With Python's "surrogateescape" a byte that is no UTF-8 stands as one of these.
 _INVALID = re.compile("([\udc80-\udcff]+)")
@@ -137,8 +138,12 @@ class Tokenizer(abc.ABC):
         """Writes the model, its Hugging Face form, and tokenizer_info.json, which takes `notes` along."""
         folder = as_path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in self.files().items():
-            write_atomic(folder / name, content)
+        files = self.files()
+        for name in MODEL_FILES:
+            if name in files:
+                write_atomic(folder / name, files[name])
+            else:  # of a tokenizer of the other kind that stood here
+                (folder / name).unlink(missing_ok=True)
         info = {
             "kind": self.kind,
             "vocab_size": self.vocab_size,

@@ -11,9 +11,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models
 
+from maxlm.tokenizer.base import MODEL_FILES
 from maxlm.tokenizer.spm_proto import CONTROL, NORMAL, SPACE_MARK, UNKNOWN, USER_DEFINED, Model
 
-TOKENIZER_FILE, SETTINGS_FILE = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_FILE, SETTINGS_FILE = MODEL_FILES[1:]
 
 
 def of_sentencepiece(model: Model) -> dict[str, str]:

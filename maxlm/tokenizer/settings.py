@@ -31,8 +31,8 @@ class TokenizerSettings:
         "<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>",
     )  # fmt: skip
     user_tokens: tuple[str, ...] = ()  # strings that are one token wherever they stand in a text
-    # "gb2312": each of the 3,755 characters of GB2312's first level is a token; "auto": so where Chinese is among the
-    # domains and the vocabulary has 32,768 rows or more
+    # "gb2312": each of the 3,755 characters of GB2312's first level is a token; "auto": so where a hundredth of the
+    # text or more is Chinese and the vocabulary has 32,768 rows or more
     characters: Literal["auto", "gb2312", "none"] = "auto"
     # SentencePiece: share of the characters that get a piece of their own; the rest is spelt in bytes. None: 0.99995,
     # or 0.9995 below 32,768 rows, where rare Chinese characters would leave no room for words

@@ -6,10 +6,10 @@ import sentencepiece
 
 from maxlm.errors import DataError
 from maxlm.tokenizer import huggingface
-from maxlm.tokenizer.base import Tokenizer, surrogate_error
+from maxlm.tokenizer.base import MODEL_FILES, Tokenizer, surrogate_error
 from maxlm.tokenizer.spm_proto import SPACE_MARK, USER_DEFINED, Model
 
-MODEL_FILE = "tokenizer.model"
+MODEL_FILE = MODEL_FILES[0]
 
 
 class SentencePieceTokenizer(Tokenizer):

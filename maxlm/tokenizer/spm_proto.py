@@ -1,9 +1,14 @@
-"""SentencePiece's model file as data: reading it, taking pieces out, adding pieces at its end."""
+"""SentencePiece's model file as data: reading it, taking pieces out, adding pieces at its end.
+
+The message is declared here, as far as it is needed; protobuf carries all other fields along. The package's own module
+for it works with one version of protobuf only, another for each release.
+"""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from google.protobuf.message import DecodeError
-from sentencepiece import sentencepiece_model_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError, Message
 
 from maxlm.errors import DataError
 from maxlm.tokenizer import bpe
@@ -13,6 +18,50 @@ SPACE_MARK = "\u2581"
 # ModelProto.SentencePiece.Type and TrainerSpec.ModelType of sentencepiece_model.proto
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _BPE = 2
+_Field = descriptor_pb2.FieldDescriptorProto
+_FLOAT, _BOOL, _STRING, _BYTES = _Field.TYPE_FLOAT, _Field.TYPE_BOOL, _Field.TYPE_STRING, _Field.TYPE_BYTES
+_INT = _Field.TYPE_INT32  # enums too read as such
+# message -> field -> (number, type or message, default), of src/sentencepiece_model.proto
+_MESSAGES: dict[str, dict[str, tuple[int, Any, Any]]] = {
+    "Piece": {"piece": (1, _STRING, ""), "score": (2, _FLOAT, "0"), "type": (3, _INT, "1")},
+    "Trainer": {
+        "model_type": (3, _INT, "1"),
+        "vocab_size": (4, _INT, "8000"),
+        "treat_whitespace_as_suffix": (24, _BOOL, "false"),
+        "byte_fallback": (35, _BOOL, "false"),
+    },
+    "Normalizer": {
+        "precompiled_charsmap": (2, _BYTES, ""),
+        "add_dummy_prefix": (3, _BOOL, "true"),
+        "remove_extra_whitespaces": (4, _BOOL, "true"),
+        "escape_whitespaces": (5, _BOOL, "true"),
+    },
+    "Model": {
+        "pieces": (1, "Piece", None),
+        "trainer_spec": (2, "Trainer", None),
+        "normalizer_spec": (3, "Normalizer", None),
+    },
+}
+
+
+def _message_class() -> type[Message]:
+    file = descriptor_pb2.FileDescriptorProto(name="maxlm/tokenizer/spm.proto", package="maxlm.spm", syntax="proto2")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for key, (number, kind, default) in fields.items():
+            field = message.field.add(
+                name=key, number=number, label=_Field.LABEL_REPEATED if key == "pieces" else _Field.LABEL_OPTIONAL
+            )
+            if isinstance(kind, str):
+                field.type, field.type_name = _Field.TYPE_MESSAGE, f".maxlm.spm.{kind}"
+            else:
+                field.type, field.default_value = kind, default
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("maxlm.spm.Model"))
+
+
+_ModelProto: Any = _message_class()
 
 
 class Model:
@@ -24,7 +73,7 @@ class Model:
 
     def __init__(self, raw: bytes, where: object = "tokenizer"):
         """Raises DataError where the bytes are no model."""
-        self._proto = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
+        self._proto = _ModelProto()
         try:
             self._proto.ParseFromString(raw)
         except DecodeError as error:
@@ -88,6 +137,6 @@ class Model:
         return made.SerializeToString(deterministic=True)
 
     def _copy(self):
-        made = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
+        made = _ModelProto()
         made.CopyFrom(self._proto)
         return made

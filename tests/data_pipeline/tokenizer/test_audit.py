@@ -82,7 +82,7 @@ def test_what_is_wrong_is_found(dataset):
     assert "1 tokens that no text becomes, e.g. 'qxzqxz'" in words
     assert "characters of GB2312's first level are several tokens" in words
     assert all("train again" in finding for finding in told["findings"])
-    assert any("domain zh: " in warning and "1.3 to 1.8 is usual" in warning for warning in told["warnings"])
+    assert any("Chinese: " in warning and "1.3 to 1.8 is usual" in warning for warning in told["warnings"])
     told |= {"round_trip": {"failed_strings": ["'x'"], "failed_byte_strings": [], "takes_surrogates": True}}
     told |= {"hugging_face": {"differing": ["'y'"]}}
     more = " | ".join(audit.findings(asked, Corpus(dataset, 0.1), told))

@@ -6,11 +6,10 @@ import pytest
 import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
-from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models
 
 from maxlm.tokenizer import bpe
-from maxlm.tokenizer.spm_proto import Model
+from maxlm.tokenizer.spm_proto import NORMAL, Model
 
 WORDS = st.text("ab", max_size=14)
 PIECES = st.lists(st.text("ab", min_size=2, max_size=6), unique=True, max_size=12)
@@ -18,18 +17,15 @@ PIECES = st.lists(st.text("ab", min_size=2, max_size=6), unique=True, max_size=1
 
 def sentencepiece_of(pieces):
     """A SentencePiece model of these pieces, in this order of rank."""
-    proto = sentencepiece_model_pb2.ModelProto()
     raw = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["ab"]), model_writer=raw, vocab_size=280, model_type="bpe", minloglevel=2,
         hard_vocab_limit=False, byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
         remove_extra_whitespaces=False,
     )  # fmt: skip
-    proto.ParseFromString(raw.getvalue())
-    del proto.pieces[259:]
-    for i, piece in enumerate([*pieces, "a", "b"]):
-        proto.pieces.add(piece=piece, score=-i, type=1)
-    return proto.SerializeToString()
+    bare = Model(Model(raw.getvalue()).without({"ab"}, 1000))
+    assert {piece for piece in bare.of_type(NORMAL) if len(piece) > 1} == set()
+    return bare.extended(merge=pieces)
 
 
 @given(pieces=PIECES, words=st.lists(WORDS, min_size=1, max_size=8))

@@ -8,7 +8,10 @@ import pytest
 from maxlm.errors import DataError
 from maxlm.tokenizer.bytelevel import ByteLevelTokenizer
 from maxlm.tokenizer.load import load_tokenizer
+from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.spm import SentencePieceTokenizer
+from maxlm.tokenizer.train import train
+from tests import texts
 
 
 def model_name(tokenizer):
@@ -29,6 +32,15 @@ def test_saved_again_it_is_the_same(folder, tokenizer, tmp_path):
     for name in (model_name(tokenizer), "tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     assert load_tokenizer(tmp_path).digest == tokenizer.digest
+
+
+def test_a_tokenizer_of_the_other_kind_takes_its_place(tokenizer, tmp_path):
+    other = "bytelevel" if tokenizer.kind == "sentencepiece" else "sentencepiece"
+    settings = TokenizerSettings(kind=other, vocab_size=512)
+    train((text for _, text in texts.corpus(documents=60)), tmp_path, settings)
+    tokenizer.save(tmp_path)
+    assert load_tokenizer(tmp_path).digest == tokenizer.digest
+    assert (tmp_path / "tokenizer.model").exists() == (tokenizer.kind == "sentencepiece")
 
 
 def test_a_bare_model_is_padded_to_whole_tiles(folder, tokenizer, tmp_path):
