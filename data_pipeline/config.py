@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import ml_collections
 
+from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError, did_you_mean
 
@@ -166,15 +167,6 @@ class KeepConfig:
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
-    vocab_size: int = 8192  # rows of the embedding, spare slots included; multiple of 128
-    spare_tokens: int = 0  # unused slots at the end of the vocabulary, kept for later alignment tokens
-    user_tokens: tuple[str, ...] = ()  # strings guaranteed to be one token each
-    sample_bytes: int = 50_000_000  # text drawn by the mixture's shares to train on
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class ProduceConfig:
     seq_len: int = 512  # tokens of context; a row holds one more, the last target
     block_tokens: int = 1_000_000_000  # tokens of a block, rounded down to whole multiples of row_multiple rows
@@ -213,8 +205,6 @@ class DataConfig:
             raise ConfigError("config.sources: no source of text is named")
         if self.mixture and any(share <= 0 for share in self.mixture.values()):
             raise ConfigError(f"config.mixture: shares must be positive, found {self.mixture}")
-        if self.tokenizer.vocab_size % 128:
-            raise ConfigError(f"config.tokenizer.vocab_size: {self.tokenizer.vocab_size} is no multiple of 128")
         if self.produce.seq_len < 2 or self.produce.block_tokens < self.produce.seq_len + 1:
             raise ConfigError("config.produce: a block must hold at least one row of seq_len + 1 tokens")
         if not 0 <= self.produce.holdout < 1:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train as train_tokenizer
 from tests.synthetic import make_dataset
 
@@ -16,10 +17,12 @@ TINY = (
 ).split()
 
 
-def make_tokenised_dataset(folder: Path, **sizes: int) -> Path:
+def make_tokenised_dataset(folder: Path, kind: str = "sentencepiece", **sizes: int) -> Path:
     """A synthetic data set with the tokenizer that its manifests name."""
     words = "the quick brown fox jumps over the lazy dog while numbers 0123456789 pass by\n" * 20
-    tokenizer = train_tokenizer(iter([words]), folder / "tokenizer", vocab_size=384, spare_tokens=60)
+    words += "who would have thought that such a small creature might ever become famous\n" * 10
+    settings = TokenizerSettings(kind=kind, vocab_size=384, spare_tokens=60)
+    tokenizer = train_tokenizer(iter([words]), folder / "tokenizer", settings)
     make_dataset(folder, vocab=tokenizer.vocab_size, digest=tokenizer.digest, **sizes)
     return folder
 

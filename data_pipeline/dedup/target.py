@@ -18,7 +18,8 @@ from data_pipeline.dedup.origins import Origin, Origins
 from data_pipeline.document import TOKENIZER
 from maxlm.errors import ConfigError
 from maxlm.paths import PathLike, as_path
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.base import INFO_FILE
+from maxlm.tokenizer.load import load_tokenizer
 
 THRESHOLDS = "corpus/dedup/thresholds"  # what each threshold removes, for each partition of the members
 _LOWEST, _STEP = 0.5, 0.05
@@ -108,9 +109,9 @@ def _totals(dataset: PathLike, found: Origins) -> np.ndarray:
 def token_rates(dataset: PathLike, found: Origins) -> np.ndarray:
     """Tokens a character: in scripts with spaces, and in those without."""
     folder = as_path(dataset) / TOKENIZER
-    if not (folder / "tokenizer.model").exists():
+    if not (folder / INFO_FILE).exists():
         return np.array([_SPACED, _UNSPACED])
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     texts = [text for origin in found.origins if not origin.earlier for text in _sample(origin)]
     unspaced = folding.fold(texts).unspaced
     spaced = np.array([len(text) for text in texts]) - unspaced

@@ -17,7 +17,7 @@ from maxlm.blocks.manifest import DatasetInfo, Manifest
 from maxlm.blocks.writer import write_block
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.base import Tokenizer
 
 _MARGIN = 1.02  # encode this much more than the budget seems to need, so that a second pass over the corpus is rare
 

@@ -10,7 +10,8 @@ from maxlm.blocks.format import PADDING_DOMAIN, Rows
 from maxlm.blocks.manifest import Manifest
 from maxlm.blocks.reader import BlockStore
 from maxlm.paths import PathLike, as_path
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.base import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 
 
 def show_block(dataset: PathLike, block: int, n: int, blocks: str = "blocks") -> None:
@@ -25,7 +26,7 @@ def show_block(dataset: PathLike, block: int, n: int, blocks: str = "blocks") ->
     console.print(_table(manifest, str(store.folder(block))))
     if n <= 0:
         return
-    tokenizer = Tokenizer.load(as_path(dataset) / TOKENIZER)
+    tokenizer = load_tokenizer(as_path(dataset) / TOKENIZER)
     source = store.source(block)
     for row in np.unique(np.linspace(0, len(source) - 1, n).astype(int)).tolist():
         console.rule(f"row {row}")

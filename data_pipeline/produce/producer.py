@@ -21,7 +21,8 @@ from maxlm.blocks.reader import BlockStore, last_report_s, reading_positions
 from maxlm.config import to_dict
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.paths import PathLike, as_path, exclusive
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.base import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 
 _TAKEN = "{}: another producer is at work on this data set; let it go on, or stop it first"
 
@@ -47,7 +48,7 @@ def run(config: DataConfig, dataset: PathLike) -> int:
         progress = stack.enter_context(Progress())
         progress.working("reading the documents")
         corpus = Corpus(dataset, config.produce.holdout)
-        tokenizer = Tokenizer.load(dataset / TOKENIZER)
+        tokenizer = load_tokenizer(dataset / TOKENIZER)
         info = _described(config, dataset, tokenizer, corpus)
         ledger = Ledger(dataset, corpus.digest, len(corpus))
         dtype = info.row_format.token_dtype

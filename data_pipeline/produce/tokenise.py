@@ -17,7 +17,7 @@ import numpy as np
 from data_pipeline.produce.corpus import Corpus
 from maxlm.errors import naming_full_disk
 from maxlm.paths import PathLike, is_local
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.base import Tokenizer
 
 _FIRST_BYTES_PER_TOKEN = 3.5  # a guess until the first documents of a domain are encoded; it changes speed only
 

@@ -17,7 +17,8 @@ from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.distributed import initialize
 from maxlm.paths import PathLike, as_path, exclusive
-from maxlm.tokenizer.spm import MODEL_FILE, Tokenizer
+from maxlm.tokenizer.base import INFO_FILE
+from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
 from maxlm.train.hardware import keep_scratch_memory
@@ -83,22 +84,22 @@ def keep_tokenizer(store: BlockStore, workdir: PathLike) -> None:
       DataError: the tokenizer is not the one that the blocks were made with, or not the one that the run began with.
     """
     source, target = store.dataset / "tokenizer", as_path(workdir) / "tokenizer"
-    found = Tokenizer.load(source)
+    found = load_tokenizer(source)
     if found.digest != store.info.tokenizer_digest:
         raise DataError(
             f"{source}: this tokenizer ({found.digest[:12]}) is not the one that the blocks were made with "
             f"({store.info.tokenizer_digest[:12]})"
         )
-    if (target / MODEL_FILE).exists() and Tokenizer.load(target).digest != found.digest:
+    if (target / INFO_FILE).exists() and load_tokenizer(target).digest != found.digest:
         raise DataError(
             f"{source}: not the tokenizer that {workdir} was begun with; go back to its data set, or train into a new "
             "--workdir"
         )
     target.mkdir(parents=True, exist_ok=True)
-    for path in source.iterdir():
+    for path in sorted(source.iterdir(), key=lambda path: path.name == INFO_FILE):  # which says that all is there
         shutil.copyfile(path, target / path.name)
 
 
 def make_validation(config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh) -> Evaluate:
     """The evaluation after a block: held-out loss and bits per byte."""
-    return Validation(config, store, model, mesh, Tokenizer.load(store.dataset / "tokenizer").token_bytes())
+    return Validation(config, store, model, mesh, load_tokenizer(store.dataset / "tokenizer").token_bytes())

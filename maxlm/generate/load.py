@@ -12,7 +12,8 @@ from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import MeshConfig, make_mesh
 from maxlm.parallel.sharding import param_shardings
 from maxlm.paths import PathLike, as_path
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.base import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import Checkpoints, Meta, choose_step
 from maxlm.train.config import Config
 
@@ -53,5 +54,5 @@ def load_model(workdir: PathLike, step: int | None = None, overrides: configs.Ov
     )
     params = checkpoints.restore_params(step, abstract)
     checkpoints.close()
-    tokenizer = Tokenizer.load(as_path(workdir) / "tokenizer")
+    tokenizer = load_tokenizer(as_path(workdir) / "tokenizer")
     return TrainedModel(config, model, params, tokenizer, meta, devices)

@@ -1,4 +1,4 @@
-"""The tokenizer beside an encoder's weights: a door to the `tokenizers` package, which the extra `hf` brings.
+"""The tokenizer beside an encoder's weights: a door to the `tokenizers` package.
 
 Any tokenizer.json will do (WordPiece, byte-level BPE, Unigram), or a bare vocab.txt as in the first BERT checkpoints.
 """
@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from maxlm.errors import ConfigError, DataError
+import tokenizers
+
+from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path, read_json, write_atomic
 
 TOKENIZER_FILE, SETTINGS_FILE, VOCAB_FILE = "tokenizer.json", "tokenizer_config.json", "vocab.txt"
@@ -48,10 +50,9 @@ class EncoderTokenizer:
         """Reads tokenizer.json, or builds BERT's WordPiece from vocab.txt.
 
         Raises:
-          ConfigError: the package `tokenizers` is not installed.
           DataError: neither file is there, or it is damaged.
         """
-        folder, tokenizers = as_path(folder), _package()
+        folder = as_path(folder)
         beside = {name: (folder / name).read_bytes() for name in _BESIDE if (folder / name).exists()}
         path = folder / TOKENIZER_FILE
         if path.exists():
@@ -75,7 +76,6 @@ class EncoderTokenizer:
         The package numbers the pieces of words ("##x") in the order of a hash table, so that ties, and with them the
         vocabulary, come out otherwise in each process. Named to it beforehand, in their order, they are settled.
         """
-        tokenizers = _package()
         settings: dict[str, Any] = {"do_lower_case": lowercase}
         bare = _wordpiece({word: i for i, word in enumerate(SPECIAL)}, settings, "new tokenizer")
         texts, inner = list(texts), Counter[str]()
@@ -115,28 +115,19 @@ class EncoderTokenizer:
             write_atomic(folder / name, content)
 
 
-def _package() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ConfigError("an encoder's tokenizer needs the package tokenizers: pip install 'maxlm[hf]'") from error
-    return tokenizers
-
-
 def _wordpiece(vocab: dict[str, int], settings: dict[str, Any], where: object) -> Any:
     """BERT's tokenizer over this vocabulary, as transformers builds it from the same files."""
-    t = _package()
     if missing := [word for word in SPECIAL[1:4] if word not in vocab]:
         raise DataError(f"{where}: has no {missing[0]}; is it a vocabulary of BERT's?")
-    made = t.Tokenizer(t.models.WordPiece(vocab, unk_token="[UNK]"))
-    made.normalizer = t.normalizers.BertNormalizer(
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(
         handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
         strip_accents=settings.get("strip_accents"),
         lowercase=settings.get("do_lower_case", True),
     )
-    made.pre_tokenizer = t.pre_tokenizers.BertPreTokenizer()
-    made.decoder = t.decoders.WordPiece()
-    made.post_processor = t.processors.TemplateProcessing(
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.decoder = tokenizers.decoders.WordPiece()
+    made.post_processor = tokenizers.processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
         special_tokens=[(word, vocab[word]) for word in ("[CLS]", "[SEP]")],

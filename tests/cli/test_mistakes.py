@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train as train_tokenizer
 from tests.runs import make_tokenised_dataset, maxlm, maxlm_data, train_line
 from tests.synthetic import make_dataset
@@ -156,9 +157,8 @@ def test_a_run_keeps_its_tokenizer(finished, tmp_path):
     other = make_tokenised_dataset(tmp_path / "other", rows=8, blocks=2)
     info = json.loads((other / "tokenizer" / "tokenizer_info.json").read_text())
     assert info["spare_tokens"] == 60
-    retrained = train_tokenizer(
-        iter(["quite another text " * 50]), other / "tokenizer", vocab_size=384, spare_tokens=80
-    )
+    settings = TokenizerSettings(vocab_size=384, spare_tokens=80)
+    retrained = train_tokenizer(iter(["quite another text " * 50]), other / "tokenizer", settings)
     make_dataset(other, vocab=384, digest=retrained.digest, rows=8, blocks=2)
     done = maxlm(*train_line(other, finished, "--config.data.num_blocks=2"))
     assert_one_line(done, "not the tokenizer", str(finished))

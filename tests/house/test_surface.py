@@ -50,7 +50,9 @@ scores[].train.buckets scores[].train.max_chars scores[].train.max_texts scores[
 keep[].score keep[].min keep[].max keep[].domains domain_from
 dedup.threshold dedup.thresholds dedup.lowest dedup.num_perm dedup.ngram dedup.seed dedup.score dedup.against
 dedup.part_documents dedup.max_shingles
-tokenizer.vocab_size tokenizer.spare_tokens tokenizer.user_tokens tokenizer.sample_bytes tokenizer.seed
+tokenizer.kind tokenizer.vocab_size tokenizer.spare_tokens tokenizer.digits tokenizer.special_tokens
+tokenizer.user_tokens tokenizer.characters tokenizer.character_coverage
+tokenizer.sample_bytes tokenizer.seed tokenizer.dirt tokenizer.dirt_lists
 mixture
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
 produce.holdout produce.holdout_tokens produce.seed produce.poll_s produce.workers

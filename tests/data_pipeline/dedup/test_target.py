@@ -8,7 +8,7 @@ from data_pipeline import cli
 from data_pipeline.config import DedupConfig
 from data_pipeline.dedup import origins, target
 from data_pipeline.document import TOKENIZER
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 from tests.data_pipeline.tables import write_jsonl
 
 CONFIG = """
@@ -69,7 +69,7 @@ def test_tokens_are_those_of_the_tokenizer_where_there_is_one(typed, tmp_path):
     assert target.token_rates(tmp_path / "data", found).tolist() == [0.25, 0.65]
     typed("tokenizer")
     rates = target.token_rates(tmp_path / "data", found)
-    tokenizer = Tokenizer.load(tmp_path / "data" / TOKENIZER)
+    tokenizer = load_tokenizer(tmp_path / "data" / TOKENIZER)
     texts = [text for origin in found.origins for _, _, texts in origins.texts(origin) for text in texts if text]
     tokens = sum(len(tokenizer.encode(text)) for text in texts)
     unspaced = sum("一" <= char <= "鿿" for text in texts for char in text)

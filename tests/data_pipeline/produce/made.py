@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_pipeline.config import DataConfig, ProduceConfig, TokenizerConfig
+from data_pipeline.config import DataConfig, ProduceConfig
 from data_pipeline.document import DOCUMENT, DOCUMENTS, TOKENIZER
 from data_pipeline.produce import producer
 from data_pipeline.produce.corpus import Corpus
 from data_pipeline.produce.ledger import Ledger
+from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.blocks.reader import BlockStore
+from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train
 from tests import texts
 
@@ -68,7 +70,8 @@ def write_documents(dataset: Path, documents: list[tuple[str, str]], partitions:
 def dataset(folder: Path, documents: list[tuple[str, str]] | None = None) -> Path:
     """A folder with documents and a tokenizer, ready to produce from."""
     write_documents(folder, texts.corpus(documents=80) if documents is None else documents)
-    train((text for _, text in texts.corpus(documents=120)), folder / TOKENIZER, vocab_size=512, spare_tokens=8)
+    settings = TokenizerSettings(vocab_size=512, spare_tokens=8)
+    train((text for _, text in texts.corpus(documents=120)), folder / TOKENIZER, settings)
     return folder
 
 

@@ -5,7 +5,7 @@ import pytest
 from data_pipeline.produce.inspect import show_block
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DataError
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 
 
 def test_manifest_and_rows_are_shown(produced, capsys):
@@ -13,7 +13,7 @@ def test_manifest_and_rows_are_shown(produced, capsys):
     shown = capsys.readouterr().out
     for part in ("= written", "8,192", "domain en", "4,096 (50.0%)", "row 0", "row 127", "from its beginning"):
         assert part in shown
-    store, tokenizer = BlockStore(produced), Tokenizer.load(produced / "tokenizer")
+    store, tokenizer = BlockStore(produced), load_tokenizer(produced / "tokenizer")
     row = store.info.row_format.decode([store.source(1)[127]])
     for line in tokenizer.decode(row.tokens[0].tolist()).split("\n"):
         assert line.strip() in shown  # as it is: nothing in a text is taken for markup

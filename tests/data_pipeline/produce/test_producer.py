@@ -16,7 +16,7 @@ from maxlm.blocks.format import PADDING_DOMAIN
 from maxlm.blocks.reader import BlockStore, report_progress
 from maxlm.errors import ConfigError, DataError
 from maxlm.journal import Journal
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 from tests import texts
 from tests.data_pipeline.produce import made
 
@@ -26,7 +26,7 @@ CAPACITY = made.ROWS * (made.SEQ_LEN + 1)
 def documents_in(dataset, block, blocks="blocks"):
     """(domain, text) of every document that a block holds whole."""
     tokens, domains = made.block_tokens(dataset, block, blocks)
-    tokenizer, names = Tokenizer.load(dataset / "tokenizer"), BlockStore(dataset).info.domains
+    tokenizer, names = load_tokenizer(dataset / "tokenizer"), BlockStore(dataset).info.domains
     begins = np.flatnonzero(tokens == tokenizer.bos_id)
     found = []
     for begin, end in zip(begins, [*begins[1:], len(tokens)], strict=True):
@@ -83,7 +83,7 @@ def test_held_out_documents_stand_in_the_validation_block_and_nowhere_else(produ
     assert manifest.account.written <= made.PRODUCE.holdout_tokens + 3 * 64
     tokens, domains = made.block_tokens(produced, 0, "validation")
     assert (domains == PADDING_DOMAIN).sum() == manifest.account.padded
-    assert (tokens[domains == PADDING_DOMAIN] == Tokenizer.load(produced / "tokenizer").pad_id).all()
+    assert (tokens[domains == PADDING_DOMAIN] == load_tokenizer(produced / "tokenizer").pad_id).all()
 
 
 def test_uses_are_those_of_the_blocks(produced):

@@ -8,12 +8,12 @@ import pytest
 
 from data_pipeline.produce.corpus import Corpus
 from data_pipeline.produce.tokenise import TokenSpool
-from maxlm.tokenizer.spm import Tokenizer
+from maxlm.tokenizer.load import load_tokenizer
 
 
 @pytest.fixture(scope="module")
 def parts(prepared):
-    return Corpus(prepared, 0.1), Tokenizer.load(prepared / "tokenizer")
+    return Corpus(prepared, 0.1), load_tokenizer(prepared / "tokenizer")
 
 
 def texts_of(dataset):

@@ -12,6 +12,7 @@ from maxlm.generate.engine import Engine, generate_text
 from maxlm.generate.load import TrainedModel
 from maxlm.generate.sampling import Sampling
 from maxlm.models.decoder import DecoderFunction
+from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train_model
 from maxlm.train.checkpoint import Meta, Position
 from maxlm.train.config import Config
@@ -26,7 +27,7 @@ MAX_TOKENS = 12
 def trained() -> TrainedModel:
     """A model with random parameters, large enough that its choices are clear, and a small real tokenizer."""
     words = "the quick brown fox jumps over the lazy dog while numbers 0123456789 pass by\n" * 20
-    tokenizer = train_model(iter([words]), vocab_size=384, spare_tokens=60)
+    tokenizer = train_model(iter([words]), TokenizerSettings(vocab_size=384, spare_tokens=60))
     config = Config(model=tiny.model(vocab_size=tokenizer.vocab_size, tie_embeddings=False))
     model = DecoderFunction(config.model)
     rng = np.random.default_rng(0)
