@@ -143,8 +143,17 @@ def _tokenizer(config: DataConfig, options: argparse.Namespace) -> str:
 
 
 def _produce(config: DataConfig, options: argparse.Namespace) -> str:
+    from data_pipeline.mix import forecast
     from data_pipeline.produce import producer
 
+    if options.dry_run:
+        foretold = producer.dry_run(config, options.dataset)
+        for table in forecast.tables(foretold, config):
+            Console().print(table)
+        for line in forecast.warnings(foretold):
+            print(line)
+        forecast.check(foretold, config)
+        return f"{foretold.lasts:,} blocks can be made; nothing was written"
     producer.run(config, options.dataset)
     return f"blocks stand in {options.dataset}/blocks"
 
@@ -172,6 +181,14 @@ def _report(options: argparse.Namespace) -> None:
     print(f"report: {page}")
 
 
+def _ledger(options: argparse.Namespace) -> None:
+    from data_pipeline.mix import audit
+
+    if options.rebuild:
+        print(f"ledger: {audit.rebuild(options.dataset)}")
+    Console().print(audit.table(options.dataset))
+
+
 def _inspect(options: argparse.Namespace) -> None:
     from data_pipeline import inspection
 
@@ -190,6 +207,9 @@ def _inspect(options: argparse.Namespace) -> None:
         inspection.show_quarantine(options.dataset, options.n, console)
     else:
         inspection.show_dataset(options.dataset, console)
+
+
+_LOOKS = {"inspect": _inspect, "ledger": _ledger, "report": _report}  # commands that need no config
 
 
 @dataclass(frozen=True)
@@ -274,6 +294,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.usage = f"maxlm-data {name} --config=FILE.py --dataset=DIR [--config.KEY=VALUE ...]"
         if name == "score":
             _add_score_options(sub)
+        if name == "produce":
+            sub.add_argument("--dry-run", action="store_true", help="only tell what the run will use and repeat")
         if name == "dedup":
             about = "try thresholds, and take the one that keeps about so many tokens"
             sub.add_argument("--target-tokens", type=int, metavar="N", help=about)
@@ -289,6 +311,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", type=int, metavar="K", help="rows of block K, decoded")
     sub.add_argument("-n", type=int, default=3, metavar="COUNT", help="how many of each (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0, metavar="SEED", help="another seed draws another sample")
+    details = (
+        "Holds the ledger against the blocks that stand, and shows how many documents were used how often. --rebuild "
+        "counts the uses anew from the journal of the blocks."
+    )
+    sub = _add_command(
+        commands, "ledger", "how often documents were used", details, "maxlm-data ledger --dataset=/tmp/data"
+    )
+    sub.add_argument("--rebuild", action="store_true", help="count the uses anew")
     details = (
         "Prints what the corpus is made of before and after, and what took the rest; warns of operators that take one "
         "language, domain or source far more than the others. Writes corpus/report.json, and all of it as one page."
@@ -332,7 +362,7 @@ def run(argv: Sequence[str]) -> None:
     Raises:
       UserError: a mistake in the arguments, the config or the data.
     """
-    known = [*STEPS, "inspect", "report"]
+    known = [*STEPS, *_LOOKS]
     if argv and not argv[0].startswith("-") and argv[0] not in known:
         raise ConfigError(f"no command {argv[0]!r}{did_you_mean(argv[0], known)}")
     options, unknown = _parser().parse_known_args(argv)
@@ -343,7 +373,7 @@ def run(argv: Sequence[str]) -> None:
         told = STEPS[options.command].run(config, options)
         print(f"{options.command}: {told}, {time.monotonic() - start:.1f} s")
     else:
-        (_inspect if options.command == "inspect" else _report)(options)
+        _LOOKS[options.command](options)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import ml_collections
 
+from data_pipeline.mix.config import MixtureConfig, OrderConfig, SelectConfig, StageConfig, check_stages
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError, did_you_mean
 
@@ -201,7 +202,10 @@ class DataConfig:
     domain_from: str = ""  # a score whose label becomes the domain of what is kept; "": domains stay as ingested
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
-    mixture: dict[str, float] = field(default_factory=dict)  # domain -> share of tokens; {}: as much as there is
+    mixture: MixtureConfig = MixtureConfig()
+    order: OrderConfig = OrderConfig()
+    select: SelectConfig = SelectConfig()
+    stages: tuple[StageConfig, ...] = ()  # parts of the run with mixtures of their own; (): one, of any length
     produce: ProduceConfig = ProduceConfig()
     # Where the engine runs: on this machine, or on the Ray cluster that RAY_ADDRESS names (else on one started here).
     runner: Literal["native", "ray"] = "native"
@@ -210,8 +214,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigError("config.sources: no source of text is named")
-        if self.mixture and any(share <= 0 for share in self.mixture.values()):
-            raise ConfigError(f"config.mixture: shares must be positive, found {self.mixture}")
+        check_stages(self.order, self.stages, self.select.decay)
         if self.tokenizer.vocab_size % 128:
             raise ConfigError(f"config.tokenizer.vocab_size: {self.tokenizer.vocab_size} is no multiple of 128")
         if self.produce.seq_len < 2 or self.produce.block_tokens < self.produce.seq_len + 1:

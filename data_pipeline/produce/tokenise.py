@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from maxlm.errors import naming_full_disk
 from maxlm.paths import PathLike, is_local
 from maxlm.tokenizer.spm import Tokenizer

@@ -7,8 +7,9 @@ import numpy as np
 
 from data_pipeline.config import DataConfig
 from data_pipeline.document import TOKENIZER
-from data_pipeline.produce import select
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix import schedule
+from data_pipeline.mix.corpus import Corpus
+from data_pipeline.mix.order import by_hash
 from maxlm.blocks.manifest import load_dataset
 from maxlm.errors import DataError, naming_full_disk
 from maxlm.paths import PathLike, as_path, write_json
@@ -30,7 +31,7 @@ def run(config: DataConfig, dataset: PathLike) -> dict[str, Any]:
 
     Raises:
       DataError: no documents, too little text for the vocabulary, or blocks that stand on another tokenizer.
-      ConfigError: sizes or user tokens that can't be, or a domain of the mixture without documents.
+      ConfigError: sizes or user tokens that can't be, or a name in the mixture without documents.
     """
     settings, folder = config.tokenizer, as_path(dataset) / TOKENIZER
     corpus = Corpus(dataset, config.produce.holdout)
@@ -53,17 +54,17 @@ def run(config: DataConfig, dataset: PathLike) -> dict[str, Any]:
 
 
 def draw_sample(config: DataConfig, corpus: Corpus) -> np.ndarray:
-    """Ordinals to train on, ascending: of each domain its share of sample_bytes, in an order by hash of the seed."""
-    settings = config.tokenizer
+    """Ordinals to train on, ascending: of each name of the mixture its share of sample_bytes, in an order by hash."""
+    settings, mixture = config.tokenizer, config.mixture
+    names, codes = corpus.index.names[mixture.by], corpus.index.codes[mixture.by]
     train = ~corpus.held_out
-    sizes = np.bincount(corpus.domain[train], weights=corpus.bytes[train], minlength=len(corpus.domains))
+    sizes = np.bincount(codes[train], weights=corpus.bytes[train], minlength=len(names))
     if not sizes.any():
         raise DataError(f"{corpus.folder}: no text to train a tokenizer on; lower config.produce.holdout")
-    share = select.shares(config.mixture, corpus.domains, sizes)
-    budgets = select.budgets(share, settings.sample_bytes)
+    budgets = schedule.budgets(schedule.shares(mixture, names, sizes), settings.sample_bytes)
     parts = [
-        _up_to(corpus, np.flatnonzero(train & (corpus.domain == domain)), int(budget), settings.seed)
-        for domain, budget in enumerate(budgets)
+        _up_to(corpus, np.flatnonzero(train & (codes == group)), int(budget), settings.seed)
+        for group, budget in enumerate(budgets)
     ]
     return np.sort(np.concatenate(parts))
 
@@ -88,8 +89,8 @@ def _up_to(corpus: Corpus, members: np.ndarray, size: int, seed: int) -> np.ndar
     """Documents of `members` in their hashed order until they hold `size` bytes; the last may exceed it."""
     if not len(members) or size <= 0:
         return np.empty(0, np.int64)
-    order = next(select.in_order(members, np.zeros(len(corpus), np.uint32), seed, 0))
-    count = int(np.searchsorted(np.cumsum(corpus.bytes[order]), size)) + 1
+    order = by_hash(members, seed, 0)
+    count = int(np.searchsorted(np.cumsum(corpus.bytes[order], dtype=np.int64), size)) + 1
     return order[:count]
 
 

@@ -10,8 +10,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce import producer
-from data_pipeline.produce.corpus import Corpus
 from maxlm.blocks.format import PADDING_DOMAIN
 from maxlm.blocks.reader import BlockStore, report_progress
 from maxlm.errors import ConfigError, DataError
@@ -289,7 +289,7 @@ def test_nothing_held_out_means_no_validation_block(dataset):
 
 def test_the_description_remembers_how_it_was_made(produced):
     info = BlockStore(produced).info
-    assert info.creation["mixture"] == made.MIXTURE
+    assert info.creation["mixture"]["shares"] == made.MIXTURE
     assert info.creation["produce"]["seed"] == 7
     assert info.rows_per_block == made.ROWS
     assert dataclasses.asdict(info)["domains"] == ("code", "en", "zh")

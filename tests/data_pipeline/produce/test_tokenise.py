@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.tokenizer.spm import Tokenizer
 

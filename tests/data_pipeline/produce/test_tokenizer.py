@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from data_pipeline.config import TokenizerConfig
+from data_pipeline.mix.config import MixtureConfig
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce import producer, tokenizer
-from data_pipeline.produce.corpus import Corpus
 from maxlm.errors import ConfigError, DataError
 from maxlm.tokenizer.spm import Tokenizer
 from tests import texts
@@ -66,7 +67,7 @@ def test_the_sample_is_the_mixtures(documents):
 
 def test_without_a_mixture_all_text_is_taken(documents):
     corpus = Corpus(documents, made.PRODUCE.holdout)
-    everything = dataclasses.replace(config(), mixture={})
+    everything = dataclasses.replace(config(), mixture=MixtureConfig())
     assert tokenizer.draw_sample(everything, corpus).tolist() == np.flatnonzero(~corpus.held_out).tolist()
 
 
@@ -75,7 +76,7 @@ def test_mistakes_are_named(documents, tmp_path):
         tokenizer.run(config(vocab_size=65536), documents)
     assert not (documents / "tokenizer").exists()
     with pytest.raises(ConfigError, match="no documents of domain 'math'"):
-        tokenizer.run(dataclasses.replace(config(), mixture={"math": 1.0}), documents)
+        tokenizer.run(dataclasses.replace(config(), mixture=MixtureConfig(shares={"math": 1.0})), documents)
     with pytest.raises(DataError, match="run maxlm-data ingest"):
         tokenizer.run(config(), tmp_path / "nothing")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline.produce.hashing import hashes, shuffled
-from data_pipeline.produce.select import budgets, in_order, shares
+from data_pipeline.mix.hashing import hashes, shuffled
+from data_pipeline.mix.select import budgets, in_order, shares
 from maxlm.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ import tensorstore as ts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.produce.ledger import Ledger, skipped_blocks
+from data_pipeline.mix.ledger import Ledger, skipped_blocks
 from maxlm.errors import DataError
 from maxlm.journal import Journal
 
@@ -160,7 +160,7 @@ def versions(dataset):
 WRITER = """if True:
     import sys
     import numpy as np
-    from data_pipeline.produce.ledger import Ledger
+    from data_pipeline.mix.ledger import Ledger
     ledger = Ledger(sys.argv[1], "digest", 200_000)
     block = len(ledger.applied())
     print("ready", flush=True)
