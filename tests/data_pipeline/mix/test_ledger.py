@@ -1,7 +1,7 @@
 """Uses are counted exactly once per finished block, given back once per skipped one, whatever is killed."""
 
-import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +9,13 @@ import time
 
 import numpy as np
 import pytest
-import tensorstore as ts
+from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_pipeline.mix import ledger as ledger_module
 from data_pipeline.mix.ledger import Ledger, skipped_blocks
+from data_pipeline.mix.uses import UsesArray
 from maxlm.errors import DataError
 from maxlm.journal import Journal
 
@@ -102,10 +104,75 @@ def test_other_documents_are_refused(ledger, tmp_path):
     Ledger(tmp_path, "digest", DOCUMENTS)
 
 
-def test_a_damaged_ledger_is_named(ledger, tmp_path):
-    (tmp_path / "ledger/manifest.ocdbt").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="ledger: damaged"):
+@pytest.mark.parametrize("file", ["ledger.json", "counted.json", "plans/0000000.json"])
+def test_a_damaged_ledger_is_named(ledger, tmp_path, file):
+    filled(ledger, {0: [1, 2]})
+    (tmp_path / "ledger" / file).write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=rf"{file}: not valid JSON \(ledger\)"):
         Ledger(tmp_path, "digest", DOCUMENTS)
+    (tmp_path / "ledger" / file).write_text('{"seed": "x", "generation": "y"}')
+    with pytest.raises(DataError, match="ledger"):
+        Ledger(tmp_path, "digest", DOCUMENTS)
+
+
+def test_a_damaged_journal_is_named(ledger, tmp_path):
+    filled(ledger, {0: [1, 2]})
+    (chunk,) = (tmp_path / "ledger/journal").rglob("c/0")
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:5])
+    with pytest.raises(DataError, match=r"journal/0000000-.*: damaged, or out of reach"):
+        ledger.documents(0)
+    chunk.unlink()  # tensorstore reads what isn't there as zeros
+    with pytest.raises(DataError, match=r"journal/0000000-.*: not the documents that block 0 was made of"):
+        ledger.documents(0)
+
+
+def test_lost_uses_are_noticed_and_counted_anew(ledger, tmp_path):
+    filled(ledger, {0: [1, 2, 2], 1: [0, 2]})
+    ledger.check_uses()
+    for chunk in (tmp_path / "ledger/uses").rglob("c/0"):
+        chunk.unlink()
+    ledger = Ledger(tmp_path, "digest", DOCUMENTS)
+    with pytest.raises(DataError, match=r"0 uses are counted, and the 2 blocks that count have 5: .*ledger --rebuild"):
+        ledger.check_uses()
+    assert ledger.rebuild() == 5
+    ledger.check_uses()
+    assert ledger.uses()[:4].tolist() == [1, 1, 3, 0]
+    assert Ledger(tmp_path, "digest", DOCUMENTS).uses()[:4].tolist() == [1, 1, 3, 0]
+
+
+def test_uses_that_do_not_fit_are_refused(ledger):
+    most = np.iinfo(np.uint16).max
+    filled(ledger, {0: [7] * most})
+    assert ledger.uses()[7] == most
+    ledger.record(1, np.array([7]), (1,), seed=0)
+    with pytest.raises(DataError, match="document 7 would be used more than 65535 times"):
+        ledger.reconcile(lambda block: True, ())
+    assert Ledger(ledger.folder.parent, "digest", DOCUMENTS).applied() == [0]
+
+
+def test_the_blocks_right_before(ledger):
+    filled(ledger, {0: [1], 1: [2], 2: [3], 3: [4]}, skipped={2})  # blocks of 30 tokens
+    assert [part.tolist() for part in ledger.before(4, 1)] == [[4]]
+    assert [part.tolist() for part in ledger.before(4, 31)] == [[4], [2]]
+    assert [part.tolist() for part in ledger.before(3, 61)] == [[2], [1]]
+    assert ledger.before(4, 0) == []
+    assert ledger.before(0, 100) == []
+
+
+def test_the_disk_holds_one_generation(ledger, tmp_path):
+    for block in range(12):
+        filled(ledger, {block: range(DOCUMENTS)})
+    assert len(list((tmp_path / "ledger/uses").iterdir())) == 1
+    assert len(list((tmp_path / "ledger/journal").iterdir())) == 12
+    assert ledger.uses().tolist() == [12] * DOCUMENTS
+
+
+def filled(ledger, blocks, skipped=()):
+    """Notes blocks of 30 tokens and counts them."""
+    for block, ordinals in blocks.items():
+        ledger.record(block, np.array(ordinals), (10, 20), seed=0)
+    ledger.reconcile(lambda block: True, set(skipped))
 
 
 def test_skips_are_those_that_no_run_took_back(tmp_path):
@@ -124,37 +191,59 @@ def test_skips_are_those_that_no_run_took_back(tmp_path):
         skipped_blocks(tmp_path)
 
 
-def test_every_state_that_the_database_ever_had_is_in_step(ledger, tmp_path):
-    """OCDBT keeps its past versions: they are all the states in which a crash can leave it."""
+def test_every_state_that_the_folder_ever_has_is_in_step(tmp_path, monkeypatch):
+    """A copy of the folder before and after each thing that is done to it: what a kill there leaves behind."""
+    copies = []
+
+    def copied(function):
+        def wrapped(*args, **kwargs):
+            copies.append(shutil.copytree(tmp_path / "now", tmp_path / f"copy-{len(copies)}"))
+            result = function(*args, **kwargs)
+            copies.append(shutil.copytree(tmp_path / "now", tmp_path / f"copy-{len(copies)}"))
+            return result
+
+        return wrapped
+
+    (tmp_path / "now").mkdir()
+    for owner, name in ((ledger_module, "write_json"), (ledger_module, "open_array"), (UsesArray, "fill")):
+        monkeypatch.setattr(owner, name, copied(getattr(owner, name)))
+    monkeypatch.setattr(type(epath.Path(tmp_path)), "rmtree", copied(type(epath.Path(tmp_path)).rmtree))
     documents = {block: np.arange(block, DOCUMENTS, 3) for block in range(3)}
-    for block, ordinals in documents.items():
-        ledger.record(block, ordinals, (1,), seed=0)
-        ledger.reconcile(lambda number: True, ())
-    ledger.reconcile(lambda number: True, {1})
+
+    def write(folder):
+        ledger = Ledger(folder, "digest", DOCUMENTS)
+        for block, ordinals in documents.items():
+            ledger.record(block, ordinals, (1,), seed=0)
+            ledger.reconcile(lambda number: True, ())
+        ledger.reconcile(lambda number: True, {1})
+        return ledger.uses().tolist()
+
+    final = write(tmp_path / "now")
+    monkeypatch.undo()
     seen = set()
-    for uses, applied in versions(tmp_path):
-        expected = np.zeros(DOCUMENTS, int)
-        for block in np.flatnonzero(applied).tolist():
-            np.add.at(expected, documents[block], 1)
-        assert uses.tolist() == expected.tolist()
-        seen.add(tuple(applied.tolist()))
-    assert seen == {(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0, 1)}
+    for copy in {tuple(contents(copy)): copy for copy in copies}.values():  # each state once
+        ledger = Ledger(copy, "digest", DOCUMENTS)
+        ledger.check_uses()
+        assert ledger.uses().tolist() == expected(documents, ledger.applied())
+        for block in ledger.planned():
+            assert ledger.documents(block).tolist() == documents[block].tolist()
+        assert len(list((copy / "ledger/uses").glob("*"))) <= 1  # what a crash left is gone
+        seen.add(tuple(ledger.applied()))
+        assert write(copy) == final
+        assert len(list((copy / "ledger/journal").iterdir())) == 3
+    assert seen == {(), (0,), (0, 1), (0, 1, 2), (0, 2)}
 
 
-def versions(dataset):
-    """(uses, applied) in each version of the database that has them, oldest first."""
-    for version in itertools.count(1):
-        kvstore = {"driver": "ocdbt", "base": f"file://{dataset}/ledger/", "version": version}
-        try:
-            keys = ts.KvStore.open(kvstore).result().list().result()
-        except ValueError:  # no such version: that was the last one
-            return
-        if b"applied/zarr.json" in keys:
-            arrays = [
-                ts.open({"driver": "zarr3", "kvstore": {**kvstore, "path": f"{name}/"}}).result()
-                for name in ("uses", "applied")
-            ]
-            yield arrays[0].read().result(), arrays[1][:3].read().result()
+def contents(folder):
+    """All there is in a folder."""
+    return [(path.relative_to(folder), path.is_file() and path.read_bytes()) for path in sorted(folder.rglob("*"))]
+
+
+def expected(documents, blocks):
+    uses = np.zeros(DOCUMENTS, int)
+    for block in blocks:
+        np.add.at(uses, documents[block], 1)
+    return uses.tolist()
 
 
 WRITER = """if True:
@@ -172,7 +261,7 @@ WRITER = """if True:
 
 
 def test_a_killed_writer_leaves_uses_and_applied_blocks_in_step(tmp_path):
-    for delay in (0.0, 0.05, 0.13):
+    for delay in (0.0, 0.1, 0.4):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
