@@ -1,11 +1,11 @@
 """Holds the ledger against the blocks that stand, and shows what it says."""
 
 import numpy as np
+from etils import epath
 from rich.table import Table
 
 from data_pipeline.document import BLOCKS
 from data_pipeline.mix.ledger import Ledger
-from data_pipeline.mix.uses import naming_access
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path, exclusive
@@ -74,7 +74,7 @@ def table(dataset: PathLike) -> Table:
         found = np.bincount(ledger.uses(begin, min(begin + (1 << 20), ledger.documents_in_all)))
         counts = np.pad(counts, (0, max(0, len(found) - len(counts))))
         counts[: len(found)] += found
-    blocks, size = ledger.applied(), _size(ledger)
+    blocks, size = ledger.applied(), _size(ledger.folder)
     shown = Table("uses", "documents", "share", title=str(ledger.folder))
     for uses in range(min(len(counts), _LEVELS)):
         shown.add_row(f"{uses}", f"{counts[uses]:,}", f"{counts[uses] / counts.sum():.1%}")
@@ -88,6 +88,6 @@ def table(dataset: PathLike) -> Table:
     return shown
 
 
-def _size(ledger: Ledger) -> int:
-    with naming_access(ledger.folder):
-        return sum(path.stat().length for path in ledger.folder.rglob("*") if path.is_file())
+def _size(folder: epath.Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(_size(path) if path.is_dir() else path.stat().length for path in folder.iterdir())

@@ -81,16 +81,19 @@ def _table(index: Index, column: str, names: Sequence[str]) -> np.ndarray | None
 def _bound(index: Index, bound: ScoreRangeConfig, by: str) -> Holds:
     check_score(index, "config.stages", bound.score)
     scores, codes = index.score(bound.score), index.codes[by]
+    kind = np.float32 if scores.dtype == np.float32 else np.float64  # 0.3 must meet 0.3
     applies = _table(index, "domain", bound.domains)
     best = {}
     if bound.top < 1:
         best = sample_scores(index, bound.score, codes, trainable(index), len(index.names[by]))
 
     def holds(begin: int, end: int) -> np.ndarray:
-        score = np.asarray(scores[begin:end], np.float64)
+        score = np.asarray(scores[begin:end], kind)
         met = ~np.isnan(score)
-        met &= score >= (-np.inf if bound.min is None else bound.min)
-        met &= score <= (np.inf if bound.max is None else bound.max)
+        if bound.min is not None:
+            met &= score >= kind(bound.min)
+        if bound.max is not None:
+            met &= score <= kind(bound.max)
         for group, sample in best.items():
             of_group = codes[begin:end] == group
             met[of_group] &= places(sample, score[of_group]) >= 1 - bound.top

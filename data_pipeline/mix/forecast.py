@@ -147,14 +147,16 @@ def _filled(height: np.ndarray, level: np.ndarray, size: np.ndarray, room: np.nd
 
 def check(forecast: Forecast, config: DataConfig) -> None:
     """Raises ConfigError for a run that ends before its last block."""
-    if config.produce.num_blocks and forecast.lasts < len(forecast.tokens):
-        ended = [name for name, at in zip(forecast.names, forecast.full, strict=True) if at >= 0]
-        way = "" if config.mixture.exhausted == "redistribute" else ", config.mixture.exhausted='redistribute'"
-        raise ConfigError(
-            f"config.mixture: documents last for {forecast.lasts:,} of {len(forecast.tokens):,} blocks"
-            f"{f' ({chr(44).join(ended)} used up)' if ended else ''}: set config.produce.num_blocks to "
-            f"{forecast.lasts:,}, raise config.mixture.max_uses{way}, or bring more documents"
-        )
+    if not config.produce.num_blocks or forecast.lasts == len(forecast.tokens):
+        return
+    ended = ", ".join(name for name, at in zip(forecast.names, forecast.full, strict=True) if at >= 0)
+    used_up = f" ({ended} used up)" if ended else ""
+    other = "" if config.mixture.exhausted == "redistribute" else ", config.mixture.exhausted='redistribute'"
+    raise ConfigError(
+        f"config.mixture: documents last for {forecast.lasts:,} of {len(forecast.tokens):,} blocks{used_up}: "
+        f"set config.produce.num_blocks to {forecast.lasts:,}, raise config.mixture.max_uses{other}, "
+        "or bring more documents"
+    )
 
 
 def warnings(forecast: Forecast) -> list[str]:

@@ -6,6 +6,7 @@ partition's columns for each core, then one piece; the columns are written throu
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -89,7 +90,12 @@ def _write(
     """Writes all columns beside their places, then puts them there. Returns whether any document is in a cluster."""
     ranks = {name: {value: i for i, value in enumerate(values)} for name, values in names.items()}
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=folder if is_local(folder) else None))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
+        if is_local(folder):  # where a rename puts a column in place; a kill leaves it to the next attempt
+            scratch = os.fspath(folder / "new")
+            shutil.rmtree(scratch, ignore_errors=True)
+            os.mkdir(scratch)
+            stack.callback(shutil.rmtree, scratch)
         columns: dict[str, np.memmap] = {}
         held_out = _HeldOut(len(names["domain"]), holdout)
         begin, clusters = 0, False
@@ -104,18 +110,28 @@ def _write(
             clusters = clusters or bool(values["cluster"].any())
             for name, part in values.items():
                 if name not in columns:
-                    place = Path(scratch) / f"{name}.npy"
-                    columns[name] = np.lib.format.open_memmap(place, "w+", part.dtype, (documents,))
+                    columns[name] = _reserved(Path(scratch) / f"{name}.npy", part.dtype, documents)
                 columns[name][begin:end] = part
             begin = end
         columns["held_out"][held_out.unmeasured()] = True
         for column in columns.values():
             column.flush()
         np.save(Path(scratch) / "row_groups.npy", row_groups, allow_pickle=False)
-        for name in (*columns, "row_groups"):
-            if name != "cluster" or clusters:
-                _publish(Path(scratch) / f"{name}.npy", folder / f"{name}.npy")
+        made = {f"{name}.npy" for name in (*columns, "row_groups") if name != "cluster" or clusters}
+        for name in sorted(made):
+            _publish(Path(scratch) / name, folder / name)
+        for old in folder.glob("*.npy"):
+            if old.name not in made:
+                old.unlink()
     return clusters
+
+
+def _reserved(path: Path, dtype: np.dtype, size: int) -> np.memmap:
+    """A mapped file whose room is there: where the disk fills later, writing to a mapping kills the process."""
+    column = np.lib.format.open_memmap(path, "w+", dtype, (size,))
+    with open(path, "rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return column
 
 
 def _publish(made: Path, place: epath.Path) -> None:
