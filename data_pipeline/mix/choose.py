@@ -35,8 +35,16 @@ class Choice(NamedTuple):
 class Chooser:
     """Chooses for all blocks of a run."""
 
-    def __init__(self, config: DataConfig, index: Index, pools: Pools, workers: int = 0):
-        self._config, self._index, self._pools, self._workers = config, index, pools, workers
+    def __init__(
+        self,
+        config: DataConfig,
+        index: Index,
+        pools: Pools,
+        workers: int = 0,
+        check: Callable[[], None] = lambda: None,
+    ):
+        """`workers`: threads, 0 for one per core. `check`: called between chunks; what it raises ends the work."""
+        self._config, self._index, self._pools, self._workers, self._check = config, index, pools, workers, check
         self._stages = schedule.stages(config)
         self._rules: dict[int, Rules] = {}
 
@@ -47,7 +55,7 @@ class Chooser:
         tokens: int,
         ledger: Ledger,
         measure: Measure,
-        domain_ratios: Callable[[], np.ndarray],
+        domain_ratios: np.ndarray,
         part: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Choice:
         """The documents of block `number`, a pure function of the config, the corpus and the ledger.
@@ -69,12 +77,15 @@ class Chooser:
         if spread := self._config.select.spread_tokens:
             recent = Recent(self._index, ledger.before(number, spread))
         rules = self._rules_of(stage, part)
+
+        def uses(begin: int, end: int) -> np.ndarray:
+            self._check()
+            return ledger.uses(begin, end)
+
         seed = self._config.produce.seed
-        selection = Selection(self._index, rules, ledger.uses, seed, number, recent, self._workers)
+        selection = Selection(self._index, rules, uses, seed, number, recent, self._workers)
         budgets = schedule.budgets(share, tokens)
-        filling = Filling(
-            selection, self._index.bytes, lambda group: self._pools.ratios(mixture.by, domain_ratios())[group], measure
-        )
+        filling = Filling(selection, self._index.bytes, self._pools.ratios(mixture.by, domain_ratios), measure)
         documents, budgets = filling.fill(budgets, share, mixture.exhausted == "redistribute", names, number)
         return Choice(documents, budgets, mixture.by, self._stages[stage].name)
 

@@ -30,9 +30,7 @@ def in_random_order(
 class Filling:
     """Takes documents from a selection until budgets in tokens are met."""
 
-    def __init__(
-        self, selection: Selection, size_bytes: np.ndarray, bytes_per_token: Callable[[int], float], measure: Measure
-    ):
+    def __init__(self, selection: Selection, size_bytes: np.ndarray, bytes_per_token: np.ndarray, measure: Measure):
         self._selection, self._bytes = selection, size_bytes
         self._bytes_per_token, self._measure = bytes_per_token, measure
 
@@ -102,7 +100,7 @@ class Filling:
         return np.concatenate(chosen), 0
 
     def _size(self, group: int, tokens: int) -> int:
-        return int(tokens * self._bytes_per_token(group) * _MARGIN) + 1
+        return int(tokens * self._bytes_per_token[group] * _MARGIN) + 1
 
     def _enough(self, run: np.ndarray, group: int, tokens: int) -> int:
         """How many documents of `run` likely hold `tokens` tokens; at least one."""

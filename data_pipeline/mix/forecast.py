@@ -182,27 +182,27 @@ def warnings(forecast: Forecast) -> list[str]:
 
 
 def tables(forecast: Forecast, config: DataConfig) -> list[Table]:
-    """What is foretold, by name and by stage."""
-    last = forecast.lasts - 1
-    table = Table(
-        "name", "documents", "tokens", "share", "taken", "uses", "most used", "used once by block", "lasts until"
-    )
+    """What is foretold, by name and by stage.
+
+    once by: the block after which each document was used once; until: that after which none may be used any more.
+    """
+    last, once = forecast.lasts - 1, forecast.used_up()
+    if last < 0:
+        return []
+    table = Table("name", "docs", "tokens", "share", "taken", "uses", "most", "once by", "until")
     share = forecast.taken / np.maximum(forecast.taken.sum(axis=1, keepdims=True), _EVEN)
-    for i, name in enumerate(forecast.names):
-        if not forecast.documents[i]:
-            continue
+    for i in np.flatnonzero(forecast.documents).tolist():
         first, final = share[0, i], share[last, i]
-        once, full = forecast.used_up()[i], forecast.full[i]
         table.add_row(
-            name,
-            f"{forecast.documents[i]:,}",
-            f"{forecast.size[i]:,.0f}",
-            f"{first:.1%}" if abs(first - final) < 5e-4 else f"{first:.1%} → {final:.1%}",
-            f"{forecast.taken[:, i].sum():,.0f}",
+            forecast.names[i],
+            _short(forecast.documents[i]),
+            _short(forecast.size[i]),
+            f"{first:.1%}" if abs(first - final) < 5e-4 else f"{first:.1%}→{final:.1%}",
+            _short(forecast.taken[:, i].sum()),
             f"{forecast.uses[last, i]:.2f}",
             f"{forecast.most_uses[last, i]:.2f}",
-            f"{once:,}" if once >= 0 else "",
-            f"{full:,}" if full >= 0 else "",
+            _block(once[i]),
+            _block(forecast.full[i]),
         )
     found, begin = [table], 0
     if config.stages:
@@ -214,3 +214,14 @@ def tables(forecast: Forecast, config: DataConfig) -> list[Table]:
             begin += len(tokens)
         found.append(stage_table)
     return found
+
+
+def _short(number: float) -> str:
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def _block(number: int) -> str:
+    return f"{number:,}" if number >= 0 else ""

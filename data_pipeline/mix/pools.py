@@ -89,7 +89,7 @@ def check(pools: Pools, config: DataConfig) -> None:
         sizes = pools.sizes(mixture.by, number)
         if not sizes.any():
             raise ConfigError(f"config.stages: the filter of {stage.name!r} leaves no document; widen it")
-        schedule.check_names(mixture, pools.names[mixture.by], sizes)
+        schedule.check_names(mixture, pools.names[mixture.by], sizes, stage.name if config.stages else "")
 
 
 def _summed(columns: list[np.ndarray], sizes: np.ndarray) -> list[tuple[tuple[int, ...], int, int]]:

@@ -62,14 +62,15 @@ def shares(mixture: MixtureConfig, names: Sequence[str], sizes: np.ndarray, seen
     return weights / weights.sum()
 
 
-def check_names(mixture: MixtureConfig, names: Sequence[str], sizes: np.ndarray) -> None:
-    """Raises ConfigError for a name in the mixture that has no documents."""
+def check_names(mixture: MixtureConfig, names: Sequence[str], sizes: np.ndarray, stage: str = "") -> None:
+    """Raises ConfigError for a name in the mixture (of `stage`) that has no documents."""
     present = [name for name, size in zip(names, sizes, strict=True) if size > 0]
     for key, asked, known in (("", mixture.curves(), present), (".max_uses_of", mixture.max_uses_of, names)):
         for name in asked:
             if name not in known:
+                where = f" of stage {stage!r}" if stage else ""
                 near = did_you_mean(name, known)
-                raise ConfigError(f"config.mixture{key}: no documents of {mixture.by} {name!r}{near}")
+                raise ConfigError(f"config.mixture{key}{where}: no documents of {mixture.by} {name!r}{near}")
 
 
 def caps(mixture: MixtureConfig, names: Sequence[str]) -> np.ndarray:
@@ -94,10 +95,10 @@ def budgets(share: np.ndarray, tokens: int) -> np.ndarray:
 def check_lengths(config: DataConfig, block_tokens: int) -> None:
     """Raises ConfigError for a stage too short for a block, or token budgets that are not the run's or the stage's."""
     end = 0
-    for number, stage in enumerate(config.stages):
+    for stage in config.stages:
         begin, end = end, end + stage.tokens
         blocks = range(begin // block_tokens, -(-end // block_tokens))
-        if not any(stage_of(config.stages, block * block_tokens, block_tokens) == number for block in blocks):
+        if not any(begin <= (block + 0.5) * block_tokens < end for block in blocks):  # as in stage_of
             raise ConfigError(
                 f"config.stages: {stage.name!r} with {stage.tokens:,} tokens gets no whole block of {block_tokens:,}: "
                 "make it longer, or the blocks smaller (config.produce.block_tokens)"

@@ -12,10 +12,10 @@ from data_pipeline.mix import forecast, schedule
 from data_pipeline.mix.choose import Chooser
 from data_pipeline.mix.corpus import Corpus
 from data_pipeline.mix.fill import Filling, in_random_order
-from data_pipeline.mix.filter import trainable
 from data_pipeline.mix.forecast import Forecast
 from data_pipeline.mix.ledger import Ledger, Plan
 from data_pipeline.mix.pools import Pools, pools
+from data_pipeline.mix.sizes import domain_ratios
 from data_pipeline.produce import pack
 from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.blocks.format import Rows
@@ -23,8 +23,6 @@ from maxlm.blocks.manifest import DatasetInfo, Manifest
 from maxlm.blocks.writer import write_block
 from maxlm.paths import PathLike, as_path
 from maxlm.tokenizer.spm import Tokenizer
-
-_SAMPLE_TOKENS = 50_000  # of each domain that bytes per token are measured on before the first block
 
 
 @dataclass
@@ -54,7 +52,7 @@ class Builder:
         plan = ledger.plan(number)
         if plan is None or number not in ledger.applied():
             tokens = self.block_tokens
-            choice = self._chooser.choose(number, number * tokens, tokens, ledger, self._measure, self.domain_ratios)
+            choice = self._chooser.choose(number, number * tokens, tokens, ledger, self._measure, self.ratios)
             chosen = choice.documents
             budgets = tuple(choice.budgets.tolist())
             plan = ledger.record(number, chosen, budgets, self.config.produce.seed, choice.by, choice.stage)
@@ -78,7 +76,7 @@ class Builder:
         selection = in_random_order(
             index, codes, count, lambda begin, end: index.held_out[begin:end], produce.seed, produce.workers
         )
-        filling = Filling(selection, index.bytes, lambda domain: self.domain_ratios()[domain], self._measure)
+        filling = Filling(selection, index.bytes, self.ratios, self._measure)
         chosen = np.concatenate([filling.upto(domain, int(most[domain])) for domain in np.flatnonzero(most).tolist()])
         there = np.bincount(codes[chosen], weights=self.spool.lengths(chosen), minlength=count)
         budgets = np.minimum(most, there.astype(np.int64))
@@ -99,7 +97,7 @@ class Builder:
 
     @cached_property
     def _chooser(self) -> Chooser:
-        return Chooser(self.config, self.corpus.index, self.pools, self.config.produce.workers)
+        return Chooser(self.config, self.corpus.index, self.pools, self.config.produce.workers, self.check)
 
     def foretell(self) -> Forecast:
         """What the run will use of each name of the mixture.
@@ -108,25 +106,13 @@ class Builder:
           ConfigError, DataError: a mixture or stages that can't be, or no text to train on.
         """
         schedule.check_lengths(self.config, self.block_tokens)
-        totals = self.pools
-        self._sample()
-        count = forecast.blocks_of(self.config, totals, self.domain_ratios(), self.block_tokens)
-        return forecast.foretell(self.config, totals, self.domain_ratios(), [self.block_tokens] * count)
+        count = forecast.blocks_of(self.config, self.pools, self.ratios, self.block_tokens)
+        return forecast.foretell(self.config, self.pools, self.ratios, [self.block_tokens] * count)
 
-    def _sample(self) -> None:
-        """Encodes a little of each domain, so that sizes can be told in tokens."""
-        index, count = self.corpus.index, len(self.corpus.domains)
-        selection = in_random_order(
-            index, self.corpus.domain, count, trainable(index), self.config.produce.seed, self.config.produce.workers
-        )
-        filling = Filling(selection, index.bytes, lambda domain: self.domain_ratios()[domain], self._measure)
-        for domain in range(count):
-            filling.upto(domain, _SAMPLE_TOKENS)
-        self.spool.clear()
-
-    def domain_ratios(self) -> np.ndarray:
-        """Bytes of text per token of each domain, as encoded so far, float64 `[domains]`."""
-        return np.array([self.spool.bytes_per_token(domain) for domain in range(len(self.corpus.domains))])
+    @cached_property
+    def ratios(self) -> np.ndarray:
+        """Bytes of text per token of each domain, as a sample has them, float64 `[domains]`."""
+        return domain_ratios(self.corpus, self.tokenizer)
 
     def _measure(self, ordinals: np.ndarray) -> np.ndarray:
         """Tokens of documents, int64; encodes those that are new."""

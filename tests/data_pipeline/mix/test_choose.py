@@ -69,7 +69,7 @@ class Run:
             self.tokens,
             self.ledger,
             lambda ordinals: self.lengths[ordinals],
-            lambda: ratios,
+            ratios,
         )
 
     def step(self, name):
@@ -178,7 +178,7 @@ def chosen(found, config, tmp_path, tokens=100, blocks=1, lengths=None):
     ledger = Ledger(tmp_path / "run", "digest", len(found))
     chooser = Chooser(config, found, pools(found, config), workers=1)
     lengths = np.full(len(found), 10) if lengths is None else lengths
-    choices = []
+    choices, ratios = [], np.full(len(found.names["domain"]), 9.0)
     for number in range(blocks):
         choices.append(
             chooser.choose(
@@ -187,7 +187,7 @@ def chosen(found, config, tmp_path, tokens=100, blocks=1, lengths=None):
                 tokens,
                 ledger,
                 lambda o: lengths[o],
-                lambda: np.full(len(found.names["domain"]), 9.0),
+                ratios,
             )
         )
         ledger.record(number, choices[-1].documents, choices[-1].budgets.tolist(), 0)
@@ -269,7 +269,7 @@ def test_parts_make_up_a_block_without_overlap(tmp_path):
     parts = []
     for number in range(3):
         choice = chooser.choose(
-            0, 0, 150, ledger, lambda o: np.full(len(o), 10), lambda: np.ones(1), lambda o, n=number: o % 3 == n
+            0, 0, 150, ledger, lambda o: np.full(len(o), 10), np.ones(1), lambda o, n=number: o % 3 == n
         )
         assert set((choice.documents % 3).tolist()) == {number}
         parts.append(choice.documents)

@@ -52,7 +52,7 @@ def test_what_is_capped_hands_over_and_then_the_run_ends():
         "documents last for 50 blocks; then all are used as often as they may be",
     ]
     with pytest.raises(
-        ConfigError, match=r"documents last for 50 of 60 blocks \(a,b used up\): set .*num_blocks to 50"
+        ConfigError, match=r"documents last for 50 of 60 blocks \(a, b used up\): set .*num_blocks to 50"
     ):
         forecast.check(found, config)
     stop = MixtureConfig(weights={"a": 1, "b": 1}, max_uses=2, exhausted="stop")
@@ -73,7 +73,7 @@ def test_stages_and_the_most_used():
     for table in forecast.tables(found, config):
         console.print(table)
     text = console.export_text()
-    assert "40.0% → 0.0%" in text
+    assert "40.0%→0.0%" in text
     assert "anneal │ 10–14" in text
 
 
@@ -104,7 +104,7 @@ def test_it_comes_as_foretold(tmp_path_factory, a, b, cap, blocks, tokens):
     ledger, chooser = Ledger(folder, "digest", 100), Chooser(config, corpus, totals, workers=1)
     for block in range(found.lasts):
         choice = chooser.choose(
-            block, block * tokens, tokens, ledger, lambda ordinals: np.full(len(ordinals), 25), lambda: RATIOS
+            block, block * tokens, tokens, ledger, lambda ordinals: np.full(len(ordinals), 25), RATIOS
         )
         # A budget's last document is used though only a part of it fits, so that a cap is reached that much sooner.
         assert np.abs(choice.budgets - found.taken[block]).max() <= 25 * (block + 1)

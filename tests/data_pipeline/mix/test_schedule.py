@@ -59,6 +59,9 @@ def test_lengths_that_cannot_be():
     with pytest.raises(ConfigError, match=r"'short' with 30 tokens gets no whole block of 100: make it longer"):
         check_lengths(DataConfig(stages=(StageConfig("long", 260), StageConfig("short", 30))), 100)
     check_lengths(DataConfig(stages=(StageConfig("long", 230), StageConfig("short", 30))), 100)
+    with pytest.raises(ConfigError, match="'only' with 50 tokens gets no whole block"):
+        check_lengths(DataConfig(stages=(StageConfig("only", 50),)), 100)
+    check_lengths(DataConfig(stages=(StageConfig("only", 51),)), 100)
     mixture = MixtureConfig(tokens={"a": 300, "b": 500})
     produce = ProduceConfig(num_blocks=8)
     check_lengths(DataConfig(mixture=mixture, produce=produce), 100)

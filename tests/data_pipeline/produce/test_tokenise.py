@@ -41,20 +41,6 @@ def test_documents_come_back_as_they_were_encoded(prepared, parts, tmp_path, wor
     spool.close()
 
 
-def test_bytes_per_token_is_measured(parts, tmp_path):
-    corpus, tokenizer = parts
-    spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, 1)
-    guess = spool.bytes_per_token(0)
-    everything = np.arange(len(corpus))
-    spool.add(everything)
-    for domain in range(len(corpus.domains)):
-        members = np.flatnonzero(corpus.domain == domain)
-        measured = corpus.bytes[members].sum() / spool.lengths(members).sum()
-        assert spool.bytes_per_token(domain) == pytest.approx(measured)
-    assert spool.bytes_per_token(0) != guess
-    spool.close()
-
-
 def test_work_can_be_ended_between_batches(parts, tmp_path):
     def check():
         raise KeyboardInterrupt
