@@ -187,8 +187,11 @@ class Ledger:
 
     def rebuild(self) -> int:
         """Counts the uses anew from the journals of the counted blocks; returns how many they are."""
+        blocks = self._counted.blocks
         self._array, self._counted = None, replace(self._counted, uses=0)
-        self._publish(self._counted.blocks, [(block, 1) for block in self._counted.blocks])
+        if not blocks:
+            self._counted = Counted()
+        self._publish(blocks, [(block, 1) for block in blocks])
         return self._counted.uses
 
     def check_uses(self) -> None:

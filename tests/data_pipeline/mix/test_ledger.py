@@ -141,6 +141,17 @@ def test_lost_uses_are_noticed_and_counted_anew(ledger, tmp_path):
     assert Ledger(tmp_path, "digest", DOCUMENTS).uses()[:4].tolist() == [1, 1, 3, 0]
 
 
+def test_counting_anew_without_blocks(ledger, tmp_path):
+    filled(ledger, {0: [1, 2]})
+    ledger.reconcile(lambda block: True, {0})
+    assert ledger.rebuild() == 0
+    again = Ledger(tmp_path, "digest", DOCUMENTS)
+    again.check_uses()
+    assert again.uses().sum() == 0
+    assert filled(again, {1: [5]}) is None
+    assert again.uses()[5] == 1
+
+
 def test_uses_that_do_not_fit_are_refused(ledger):
     most = np.iinfo(np.uint16).max
     filled(ledger, {0: [7] * most})
