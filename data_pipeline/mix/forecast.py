@@ -31,6 +31,7 @@ class Forecast:
       uses, most_uses: of a document after each block, on average and in the most used pool, `[blocks, names]`.
       full: after which block nothing of a name may be used any more; -1: never, `[names]`.
       lasts: how many blocks can be made; fewer than asked for where documents run out.
+      short: the names that the block after them has too little of.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class Forecast:
     most_uses: np.ndarray
     full: np.ndarray
     lasts: int
+    short: tuple[str, ...]
 
     def used_up(self) -> np.ndarray:
         """After which block each document of a name was used once; -1: not in this run, `[names]`."""
@@ -80,10 +82,11 @@ def foretell(
     count = len(block_tokens)
     taken, uses, most = (np.zeros((count, len(names))) for _ in range(3))
     stage_of, full, start, lasts = np.zeros(count, np.int64), np.full(len(names), -1), 0, count
+    short: tuple[str, ...] = ()
     for block, tokens in enumerate(np.asarray(block_tokens).tolist()):
         number = stage_of[block] = schedule.stage_of(stages, start, tokens)
-        gained, lacking = _take(stages[number], number, pools, size, used, start, tokens)
-        if lacking > tokens * 1e-6:
+        gained, short = _take(stages[number], number, pools, size, used, start, tokens)
+        if short:
             lasts = block
             break
         used += gained
@@ -107,13 +110,14 @@ def foretell(
         most_uses=most[:lasts],
         full=full,
         lasts=lasts,
+        short=short,
     )
 
 
 def _take(
     stage: StageConfig, number: int, pools: Pools, size: np.ndarray, used: np.ndarray, start: int, tokens: int
-) -> tuple[np.ndarray, float]:
-    """Tokens that a block takes of each pool, and how many it lacks; the least used pools of a name come first."""
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Tokens that a block takes of each pool, the least used of a name first; and the names that lack some."""
     mixture = schedule.mixture_of(stage)
     names, codes = pools.names[mixture.by], pools.codes[mixture.by]
     share = schedule.shares(mixture, names, pools.sizes(mixture.by, number), start + tokens / 2)
@@ -121,12 +125,12 @@ def _take(
     room = np.where(pools.taken[number], np.maximum(limit * size - used, 0), 0)
     left = np.bincount(codes, room, minlength=len(names))
     wanted = share * tokens
-    while (over := wanted > left + _EVEN).any():
+    while (over := wanted > left + tokens * _EVEN).any():
         lacking = float((wanted - left)[over].sum())
         wanted = np.minimum(wanted, left)
         others = np.where(wanted < left - _EVEN, share, 0)
         if mixture.exhausted == "stop" or not others.any():
-            return np.zeros(len(size)), lacking
+            return np.zeros(len(size)), tuple(np.array(names)[over].tolist())
         wanted = wanted + lacking * others / others.sum()
     # Raise each name's level of uses until its pools have taken what is wanted.
     level = used / np.maximum(size, _EVEN)
@@ -138,7 +142,7 @@ def _take(
         filled = np.bincount(codes, _filled(middle[codes], level, size, room), minlength=len(names))
         enough = filled >= wanted
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return _filled(high[codes], level, size, room), 0.0
+    return _filled(high[codes], level, size, room), ()
 
 
 def _filled(height: np.ndarray, level: np.ndarray, size: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -149,11 +153,10 @@ def check(forecast: Forecast, config: DataConfig) -> None:
     """Raises ConfigError for a run that ends before its last block."""
     if not config.produce.num_blocks or forecast.lasts == len(forecast.tokens):
         return
-    ended = ", ".join(name for name, at in zip(forecast.names, forecast.full, strict=True) if at >= 0)
-    used_up = f" ({ended} used up)" if ended else ""
     other = "" if config.mixture.exhausted == "redistribute" else ", config.mixture.exhausted='redistribute'"
     raise ConfigError(
-        f"config.mixture: documents last for {forecast.lasts:,} of {len(forecast.tokens):,} blocks{used_up}: "
+        f"config.mixture: documents last for {forecast.lasts:,} of {len(forecast.tokens):,} blocks "
+        f"({', '.join(forecast.short)} used up): "
         f"set config.produce.num_blocks to {forecast.lasts:,}, raise config.mixture.max_uses{other}, "
         "or bring more documents"
     )
@@ -177,7 +180,12 @@ def warnings(forecast: Forecast) -> list[str]:
                 (at, f"{name} was used once by block {at}, then it is repeated: {uses:.1f} uses by block {last}")
             )
     if forecast.lasts < len(forecast.tokens):
-        found.append((last, f"documents last for {forecast.lasts} blocks; then all are used as often as they may be"))
+        found.append(
+            (
+                last,
+                f"documents last for {forecast.lasts} blocks; then there is too little of {', '.join(forecast.short)}",
+            )
+        )
     return [line for _, line in sorted(found)]
 
 

@@ -49,14 +49,15 @@ def test_what_is_capped_hands_over_and_then_the_run_ends():
     assert forecast.warnings(found) == [
         "b was used once by block 29, then it is repeated: 2.0 uses by block 49",
         "a lasts until block 39 (2.0 uses of each document by then); then others take its place",
-        "documents last for 50 blocks; then all are used as often as they may be",
+        "documents last for 50 blocks; then there is too little of a, b",
     ]
     with pytest.raises(
         ConfigError, match=r"documents last for 50 of 60 blocks \(a, b used up\): set .*num_blocks to 50"
     ):
         forecast.check(found, config)
     stop = MixtureConfig(weights={"a": 1, "b": 1}, max_uses=2, exhausted="stop")
-    assert foretold(DataConfig(mixture=stop), 60).lasts == 40
+    stopped = foretold(DataConfig(mixture=stop), 60)
+    assert (stopped.lasts, stopped.short) == (40, ("a",))
 
 
 def test_stages_and_the_most_used():

@@ -330,5 +330,7 @@ def test_what_is_used_up_is_made_up_for_by_others(dataset):
     assert uses[(corpus.domain == corpus.domains.index("zh")) & ~corpus.held_out].tolist().count(1) > 0
     assert uses[corpus.domain == corpus.domains.index("zh")].max() == 1
     stop = dataclasses.replace(mixture, exhausted="stop")
-    with pytest.raises(ConfigError, match=r"documents last for \d of 4 blocks .*exhausted='redistribute'"):
+    with pytest.raises(
+        ConfigError, match=r"documents last for \d of 4 blocks \(zh used up\): .*exhausted='redistribute'"
+    ):
         producer.run(made.config(mixture=stop), dataset)
