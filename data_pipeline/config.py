@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import ml_collections
 
+from data_pipeline.mix.config import MixtureConfig, OrderConfig, SelectConfig, StageConfig, check_stages
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError, did_you_mean
@@ -194,7 +195,10 @@ class DataConfig:
     domain_from: str = ""  # a score whose label becomes the domain of what is kept; "": domains stay as ingested
     dedup: DedupConfig = DedupConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
-    mixture: dict[str, float] = field(default_factory=dict)  # domain -> share of tokens; {}: as much as there is
+    mixture: MixtureConfig = MixtureConfig()
+    order: OrderConfig = OrderConfig()
+    select: SelectConfig = SelectConfig()
+    stages: tuple[StageConfig, ...] = ()  # parts of the run with mixtures of their own; (): one, of any length
     produce: ProduceConfig = ProduceConfig()
     # Where the engine runs: on this machine, or on the Ray cluster that RAY_ADDRESS names (else on one started here).
     runner: Literal["native", "ray"] = "native"
@@ -203,8 +207,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigError("config.sources: no source of text is named")
-        if self.mixture and any(share <= 0 for share in self.mixture.values()):
-            raise ConfigError(f"config.mixture: shares must be positive, found {self.mixture}")
+        check_stages(self.order, self.stages, self.select.decay)
         if self.produce.seq_len < 2 or self.produce.block_tokens < self.produce.seq_len + 1:
             raise ConfigError("config.produce: a block must hold at least one row of seq_len + 1 tokens")
         if not 0 <= self.produce.holdout < 1:

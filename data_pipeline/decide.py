@@ -21,7 +21,7 @@ from data_pipeline.score import keep
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path, exclusive
 
-_VERSION = 3
+_VERSION = 4
 _TEXT_BYTES = 16  # how much less work a byte of text is here than in a recipe
 _WHY = ("operator", "reason", "evidence", "value", "start", "end")
 _BUSY = (
@@ -99,8 +99,10 @@ def decide(
     removed = pa.table([*removed.columns, *reasons.columns], schema=REMOVED)
     stay = pa.array(np.flatnonzero(left))
     documents = documents.set_column(DOCUMENT.names.index("domain"), "domain", domain)
-    kept = [*documents.take(stay).columns, *(column.take(stay) for column in _said(documents.num_rows, attributes))]
-    return removed, pa.table(kept, schema=KEPT)
+    documents = documents.take(stay)
+    said = [column.take(stay) for column in _said(len(left), attributes)]
+    size = pc.call_function("binary_length", [documents["text"]]).cast(pa.int64())
+    return removed, pa.table([*documents.columns, *said, size], schema=KEPT)
 
 
 def _valid(column: pa.ChunkedArray) -> np.ndarray:

@@ -20,6 +20,7 @@ KEPT = pa.schema(
         ("marks", pa.list_(pa.string())),  # "operator.reason" of what was against it without dropping it
         ("scores", pa.map_(pa.string(), pa.float64())),
         ("cluster", pa.string()),  # id of the first of its near-duplicates; null: it has none
+        ("bytes", pa.int64()),  # length of the text in UTF-8
     ]
 )
 # A document that was dropped, with the operator that dropped it and its reason; for a duplicate, `evidence` names the
@@ -45,6 +46,7 @@ QUARANTINED = "corpus/quarantine"
 ATTRIBUTES = "corpus/attributes"  # /<stage>: same partitions and order as ingested
 DOCUMENTS = "documents"  # what was kept
 REMOVED_DOCUMENTS = "removed"
+INDEX = "index"  # of the documents, as arrays; derived
 TOKENIZER = "tokenizer"
 LEDGER = "ledger"
 BLOCKS = "blocks"

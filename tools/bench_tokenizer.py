@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_pipeline.config import DataConfig
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.tokenizer import audit, compression, dirt, round_trip, sample
 from maxlm import config as configs
 from maxlm.tokenizer.base import Tokenizer

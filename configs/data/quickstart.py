@@ -27,7 +27,7 @@ def get_config(folder: str = "") -> ConfigDict:
     if folder:
         config.sources = [{"path": folder}]
     else:
-        config.mixture = {"zh": 0.1, "en": 0.5, "code": 0.4}  # shares of tokens
+        config.mixture.shares = {"zh": 0.1, "en": 0.5, "code": 0.4}  # shares of tokens
     config.tokenizer.vocab_size = 4096
     config.tokenizer.sample_bytes = 8_000_000
     config.produce.seq_len = 256

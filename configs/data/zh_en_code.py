@@ -36,7 +36,7 @@ def get_config(folder: str = "corpora") -> ConfigDict:
         *recipe.read(RECIPES / "prose_zh.yaml"),
         *recipe.read(RECIPES / "code.yaml"),
     ]
-    config.mixture = {"zh": 0.4, "en": 0.4, "code": 0.2}  # shares of tokens
+    config.mixture.weights = {"zh": 4, "en": 4, "code": 2}  # of tokens
     config.partitions = 16
     config.tokenizer.vocab_size = 32_768
     config.produce.seq_len = 2048

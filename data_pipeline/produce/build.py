@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import cached_property
 
 import numpy as np
 
 from data_pipeline.config import DataConfig
 from data_pipeline.document import BLOCKS, VALIDATION
-from data_pipeline.produce import pack, select
-from data_pipeline.produce.corpus import Corpus
-from data_pipeline.produce.ledger import Ledger
+from data_pipeline.mix import forecast, schedule
+from data_pipeline.mix.choose import Chooser
+from data_pipeline.mix.corpus import Corpus
+from data_pipeline.mix.fill import Filling, in_random_order
+from data_pipeline.mix.forecast import Forecast
+from data_pipeline.mix.ledger import Ledger, Plan
+from data_pipeline.mix.pools import Pools, pools
+from data_pipeline.mix.sizes import domain_ratios
+from data_pipeline.produce import pack
 from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.blocks.format import Rows
 from maxlm.blocks.manifest import DatasetInfo, Manifest
 from maxlm.blocks.writer import write_block
-from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
 from maxlm.tokenizer.base import Tokenizer
-
-_MARGIN = 1.02  # encode this much more than the budget seems to need, so that a second pass over the corpus is rare
 
 
 @dataclass
@@ -42,98 +45,79 @@ class Builder:
         """Makes block `number`. One that was counted before, and whose files are gone, is made of the same documents.
 
         Raises:
-          ConfigError, DataError: as `budgets`.
+          ConfigError: the mixture names what has no documents.
+          DataError: documents are used up as often as they may be.
           DiskFullError: no space; nothing of the block remains.
         """
         plan = ledger.plan(number)
         if plan is None or number not in ledger.applied():
-            budgets = self.budgets()
-            chosen = self._choose(budgets, ledger.uses(), number)
-            plan = ledger.record(number, chosen, tuple(budgets.tolist()), self.config.produce.seed)
+            tokens = self.block_tokens
+            choice = self._chooser.choose(number, number * tokens, tokens, ledger, self._measure, self.ratios)
+            chosen = choice.documents
+            budgets = tuple(choice.budgets.tolist())
+            plan = ledger.record(number, chosen, budgets, self.config.produce.seed, choice.by, choice.stage)
         else:
             chosen = ledger.documents(number)
             self.spool.add(chosen, self.check)
-        manifest = self._write(
-            BLOCKS, number, self.info.rows_per_block, chosen, np.array(plan.budgets), plan.seed, (plan.start, plan.end)
-        )
+        manifest = self._write(BLOCKS, number, self.info.rows_per_block, chosen, self.corpus.index.codes[plan.by], plan)
         self.spool.clear()
         return manifest
 
     def validation(self) -> Manifest | None:
         """Makes the validation block of the documents held out; None where there are none."""
-        held_out = np.flatnonzero(self.corpus.held_out)
+        index, produce, row_tokens = self.corpus.index, self.config.produce, self.info.row_format.row_tokens
+        held_out = np.flatnonzero(index.held_out)
         if not len(held_out):
             return None
-        produce, row_tokens = self.config.produce, self.info.row_format.row_tokens
-        sizes = np.bincount(
-            self.corpus.domain[held_out], weights=self.corpus.bytes[held_out], minlength=len(self.corpus.domains)
-        )
-        most = select.budgets(sizes / sizes.sum(), produce.holdout_tokens)
+        codes, count = self.corpus.domain, len(self.corpus.domains)
+        sizes = np.bincount(codes[held_out], weights=self.corpus.bytes[held_out], minlength=count)
+        most = schedule.budgets(sizes / sizes.sum(), produce.holdout_tokens)
         most = np.where(sizes > 0, np.maximum(most, row_tokens), 0)  # at least a row of each domain
-        unused = np.zeros(len(self.corpus), np.uint32)
-        parts = []
-        for domain in np.flatnonzero(most).tolist():
-            members = held_out[self.corpus.domain[held_out] == domain]
-            run = next(select.in_order(members, unused, produce.seed, 0))
-            parts.append(self._fill(int(most[domain]), domain, iter([run])))
-        chosen = np.concatenate(parts)
-        there = np.bincount(
-            self.corpus.domain[chosen], weights=self.spool.lengths(chosen), minlength=len(self.corpus.domains)
+        selection = in_random_order(
+            index, codes, count, lambda begin, end: index.held_out[begin:end], produce.seed, produce.workers
         )
+        filling = Filling(selection, index.bytes, self.ratios, self._measure)
+        chosen = np.concatenate([filling.upto(domain, int(most[domain])) for domain in np.flatnonzero(most).tolist()])
+        there = np.bincount(codes[chosen], weights=self.spool.lengths(chosen), minlength=count)
         budgets = np.minimum(most, there.astype(np.int64))
         rows = _rounded_up(-(-int(budgets.sum()) // row_tokens), produce.row_multiple)
-        manifest = self._write(VALIDATION, 0, rows, chosen, budgets, produce.seed, (0, 0))
+        plan = Plan(produce.seed, tuple(budgets.tolist()), 0, 0)
+        manifest = self._write(VALIDATION, 0, rows, chosen, codes, plan)
         self.spool.clear()
         return manifest
 
-    def budgets(self) -> np.ndarray:
-        """Tokens of each domain in a block, int64 `[domains]`.
+    @property
+    def block_tokens(self) -> int:
+        return self.info.rows_per_block * self.info.row_format.row_tokens
+
+    @cached_property
+    def pools(self) -> Pools:
+        """What there is to train on, in totals."""
+        return pools(self.corpus.index, self.config)
+
+    @cached_property
+    def _chooser(self) -> Chooser:
+        return Chooser(self.config, self.corpus.index, self.pools, self.config.produce.workers, self.check)
+
+    def foretell(self) -> Forecast:
+        """What the run will use of each name of the mixture.
 
         Raises:
-          ConfigError: the mixture names a domain without documents.
-          DataError: there is no text to train on.
+          ConfigError, DataError: a mixture or stages that can't be, or no text to train on.
         """
-        train = ~self.corpus.held_out
-        sizes = np.bincount(
-            self.corpus.domain[train], weights=self.corpus.bytes[train], minlength=len(self.corpus.domains)
-        )
-        if not sizes.any():
-            raise DataError(f"{self.corpus.folder}: no text to train on; lower config.produce.holdout")
-        share = select.shares(self.config.mixture, self.corpus.domains, sizes)
-        return select.budgets(share, self.info.rows_per_block * self.info.row_format.row_tokens)
+        schedule.check_lengths(self.config, self.block_tokens)
+        count = forecast.blocks_of(self.config, self.pools, self.ratios, self.block_tokens)
+        return forecast.foretell(self.config, self.pools, self.ratios, [self.block_tokens] * count)
 
-    def _choose(self, budgets: np.ndarray, uses: np.ndarray, number: int) -> np.ndarray:
-        """The documents that fill the budgets, domain by domain in the order of choice, int64 `[uses]`."""
-        domains = np.flatnonzero(budgets).tolist()
-        members = {d: np.flatnonzero((self.corpus.domain == d) & ~self.corpus.held_out) for d in domains}
-        orders = {d: select.in_order(members[d], uses, self.config.produce.seed, number) for d in domains}
-        firsts = {d: next(orders[d]) for d in domains}
-        # What all domains need first is encoded in one pass over the corpus.
-        likely = [firsts[d][: self._enough(firsts[d], d, int(budgets[d]))] for d in domains]
-        self.spool.add(np.concatenate(likely), self.check)
-        runs = {d: chain([firsts[d]], orders[d]) for d in domains}
-        return np.concatenate([self._fill(int(budgets[d]), d, runs[d]) for d in domains])
+    @cached_property
+    def ratios(self) -> np.ndarray:
+        """Bytes of text per token of each domain, as a sample has them, float64 `[domains]`."""
+        return domain_ratios(self.corpus, self.tokenizer)
 
-    def _fill(self, budget: int, domain: int, runs: Iterator[np.ndarray]) -> np.ndarray:
-        """Documents of one domain, taken from `runs` in order, until their tokens reach `budget` or they end."""
-        chosen = []
-        for run in runs:
-            while len(run):
-                part = run[: self._enough(run, domain, budget)]
-                self.spool.add(part, self.check)
-                ends = np.cumsum(self.spool.lengths(part))
-                if ends[-1] >= budget:
-                    chosen.append(part[: int(np.searchsorted(ends, budget)) + 1])
-                    return np.concatenate(chosen)
-                chosen.append(part)
-                budget -= int(ends[-1])
-                run = run[len(part) :]
-        return np.concatenate(chosen)
-
-    def _enough(self, run: np.ndarray, domain: int, tokens: int) -> int:
-        """How many documents of `run` likely hold `tokens` tokens; at least one."""
-        wanted = tokens * self.spool.bytes_per_token(domain) * _MARGIN
-        return int(np.searchsorted(np.cumsum(self.corpus.bytes[run]), wanted)) + 1
+    def _measure(self, ordinals: np.ndarray) -> np.ndarray:
+        """Tokens of documents, int64; encodes those that are new."""
+        self.spool.add(ordinals, self.check)
+        return self.spool.lengths(ordinals)
 
     def _write(
         self,
@@ -141,16 +125,18 @@ class Builder:
         number: int,
         rows: int,
         chosen: np.ndarray,
-        budgets: np.ndarray,
-        seed: int,
-        selection: tuple[int, int],
+        groups: np.ndarray,
+        plan: Plan,
     ) -> Manifest:
+        """`groups`: what the plan's budgets are of, for each document of the corpus."""
         lengths, domains = self.spool.lengths(chosen), self.corpus.domain[chosen]
-        kept = pack.cut(lengths, domains, budgets)
+        kept = pack.cut(lengths, groups[chosen], np.array(plan.budgets))
         sources = self.corpus.source[chosen]
         pieces = pack.Pieces(self.spool.tokens(), self.spool.offsets(chosen), lengths, kept, domains, sources)
         row_format = self.info.row_format
-        chunks = pack.pack(pieces, rows, row_format.row_tokens, seed=seed, block=number, pad_id=self.tokenizer.pad_id)
+        chunks = pack.pack(
+            pieces, rows, row_format.row_tokens, seed=plan.seed, block=number, pad_id=self.tokenizer.pad_id
+        )
         return write_block(
             as_path(self.dataset) / blocks / f"block-{number:05d}",
             row_format,
@@ -162,9 +148,10 @@ class Builder:
             domain_tokens=pack.tokens_by(self.corpus.domains, domains, kept),
             source_tokens=pack.tokens_by(self.corpus.sources, sources, kept),
             documents=len(chosen),
-            seed=seed,
+            seed=plan.seed,
             tokenizer_digest=self.info.tokenizer_digest,
-            selection=selection,
+            selection=(plan.start, plan.end),
+            stage=plan.stage,
         )
 
     def _checked(self, chunks: Iterator[Rows]) -> Iterator[Rows]:

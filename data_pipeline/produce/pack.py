@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipeline.produce.hashing import shuffled
+from data_pipeline.mix.hashing import shuffled
 from maxlm.blocks.format import PADDING_DOMAIN, Rows
 from maxlm.blocks.manifest import TokenAccount
 

@@ -6,13 +6,15 @@ whatever was killed, and whatever the number of threads, the same seed gives the
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 
 from data_pipeline.config import DataConfig
 from data_pipeline.document import TOKENIZER, VALIDATION
+from data_pipeline.mix import audit, forecast
+from data_pipeline.mix.corpus import Corpus
+from data_pipeline.mix.filter import columns_asked
+from data_pipeline.mix.ledger import Ledger, skipped_blocks
 from data_pipeline.produce.build import Builder
-from data_pipeline.produce.corpus import Corpus
-from data_pipeline.produce.ledger import Ledger, skipped_blocks
 from data_pipeline.produce.progress import Progress
 from data_pipeline.produce.stopping import Stopped, StopSignal
 from data_pipeline.produce.tokenise import TokenSpool
@@ -39,32 +41,54 @@ def run(config: DataConfig, dataset: PathLike) -> int:
       DataError: no documents or tokenizer, or a data set that was begun with other sizes.
       DiskFullError: no space; nothing half written remains.
     """
-    dataset = as_path(dataset)
-    if not dataset.exists():
-        raise DataError(f"{dataset}: no such folder; run maxlm-data ingest, clean, dedup and tokenizer first")
     made = 0
-    with ExitStack() as stack:
-        stack.enter_context(exclusive(dataset / "producer.lock", _TAKEN.format(dataset)))
-        progress = stack.enter_context(Progress())
-        progress.working("reading the documents")
-        corpus = Corpus(dataset, config.produce.holdout)
-        tokenizer = load_tokenizer(dataset / TOKENIZER)
-        info = _described(config, dataset, tokenizer, corpus)
-        ledger = Ledger(dataset, corpus.digest, len(corpus))
-        dtype = info.row_format.token_dtype
-        spool = stack.enter_context(closing(TokenSpool(corpus, tokenizer, dtype, dataset, config.produce.workers)))
-        # Only from here on there is work to leave in order.
-        stop = stack.enter_context(StopSignal())
-        builder = Builder(config, dataset, info, corpus, tokenizer, spool, stop.check)
-        builder.budgets()  # a mixture that can't be is told before any block is made
-        progress.say(f"{len(corpus):,} documents, {int(corpus.held_out.sum()):,} of them held out for validation")
+    with _opened(config, dataset) as (builder, stop, progress):
+        corpus = builder.corpus
         try:
+            foretold = builder.foretell()
+            progress.say(f"{len(corpus):,} documents, {int(corpus.held_out.sum()):,} of them held out for validation")
+            for line in forecast.warnings(foretold):
+                progress.say(line)
+            # A mixture that can't be, or a ledger that is out of step, is told before any block is made.
+            forecast.check(foretold, config)
+            ledger = Ledger(dataset, corpus.digest, len(corpus))
+            audit.check(ledger, dataset)
             _begin(builder, progress)
             for _ in _blocks(config, builder, ledger, stop, progress):
                 made += 1
         except Stopped as reason:
             progress.say(f"stopped by {reason}; the same command goes on from here")
     return made
+
+
+def dry_run(config: DataConfig, dataset: PathLike) -> forecast.Forecast:
+    """What `run` would use, foretold; nothing is written but the index of documents.
+
+    Raises:
+      UserError, ConfigError, DataError: as `run`.
+    """
+    with _opened(config, dataset) as (builder, _, _):
+        return builder.foretell()
+
+
+@contextmanager
+def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, StopSignal, Progress]]:
+    """All that blocks are made from, with the data set held for this process alone."""
+    dataset = as_path(dataset)
+    if not dataset.exists():
+        raise DataError(f"{dataset}: no such folder; run maxlm-data ingest, clean, dedup and tokenizer first")
+    with ExitStack() as stack:
+        stack.enter_context(exclusive(dataset / "producer.lock", _TAKEN.format(dataset)))
+        progress = stack.enter_context(Progress())
+        progress.working("reading the documents")
+        corpus = Corpus(dataset, config.produce.holdout, *columns_asked(config))
+        tokenizer = load_tokenizer(dataset / TOKENIZER)
+        info = _described(config, dataset, tokenizer, corpus)
+        dtype = info.row_format.token_dtype
+        spool = stack.enter_context(closing(TokenSpool(corpus, tokenizer, dtype, dataset, config.produce.workers)))
+        # Only from here on there is work to leave in order.
+        stop = stack.enter_context(StopSignal())
+        yield Builder(config, dataset, info, corpus, tokenizer, spool, stop.check), stop, progress
 
 
 def _begin(builder: Builder, progress: Progress) -> None:

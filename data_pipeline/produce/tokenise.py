@@ -14,12 +14,10 @@ from typing import IO
 
 import numpy as np
 
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from maxlm.errors import naming_full_disk
 from maxlm.paths import PathLike, is_local
 from maxlm.tokenizer.base import Tokenizer
-
-_FIRST_BYTES_PER_TOKEN = 3.5  # a guess until the first documents of a domain are encoded; it changes speed only
 
 
 class TokenSpool:
@@ -37,14 +35,12 @@ class TokenSpool:
         self._written = 0  # tokens
         self._offset = np.full(len(corpus), -1, np.int64)
         self._length = np.zeros(len(corpus), np.int32)
-        self._seen_bytes = np.zeros(len(corpus.domains), np.int64)
-        self._seen_tokens = np.zeros(len(corpus.domains), np.int64)
 
     def close(self) -> None:
         self._file.close()
 
     def clear(self) -> None:
-        """Forgets all documents; what was learnt of bytes per token stays."""
+        """Forgets all documents."""
         self._file.close()
         self._file = tempfile.TemporaryFile(dir=self._scratch, buffering=0)
         self._written = 0
@@ -69,15 +65,7 @@ class TokenSpool:
             self._length[members] = lengths
             self._offset[members] = self._written + np.cumsum(lengths) - lengths
             self._written += len(tokens)
-            np.add.at(self._seen_bytes, self._corpus.domain[members], self._corpus.bytes[members])
-            np.add.at(self._seen_tokens, self._corpus.domain[members], lengths)
         return self._written - before
-
-    def bytes_per_token(self, domain: int) -> float:
-        """Bytes of text per token (BOS and EOS counted), as seen so far in a domain."""
-        if not self._seen_tokens[domain]:
-            return _FIRST_BYTES_PER_TOKEN
-        return max(float(self._seen_bytes[domain] / self._seen_tokens[domain]), 1e-3)
 
     def lengths(self, ordinals: np.ndarray) -> np.ndarray:
         """Tokens of documents that were added, int64 `[documents]`."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from data_pipeline.config import DataConfig
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.tokenizer import compression, coverage, dirt, round_trip, sample
 from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.huggingface import TOKENIZER_FILE

@@ -4,7 +4,7 @@ from typing import Any
 
 from data_pipeline.config import DataConfig
 from data_pipeline.document import TOKENIZER
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.tokenizer import sample
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.paths import PathLike, as_path, write_json

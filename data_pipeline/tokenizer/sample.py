@@ -3,28 +3,28 @@
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from data_pipeline.config import DataConfig
-from data_pipeline.produce import select
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix import schedule
+from data_pipeline.mix.corpus import Corpus
+from data_pipeline.mix.order import by_hash
 from maxlm.errors import DataError
 
 _MEASURED_BYTES = 2_000_000  # text of each domain that a tokenizer is measured on
 
 
 def to_train(config: DataConfig, corpus: Corpus) -> np.ndarray:
-    """Ordinals to train on, ascending: of each domain its share of sample_bytes, in an order by hash of the seed."""
-    settings = config.tokenizer
+    """Ordinals to train on, ascending: of each name of the mixture its share of sample_bytes, in an order by hash."""
+    settings, mixture = config.tokenizer, config.mixture
+    names, codes = corpus.index.names[mixture.by], corpus.index.codes[mixture.by]
     train = ~corpus.held_out
-    sizes = np.bincount(corpus.domain[train], weights=corpus.bytes[train], minlength=len(corpus.domains))
+    sizes = np.bincount(codes[train], weights=corpus.bytes[train], minlength=len(names))
     if not sizes.any():
         raise DataError(f"{corpus.folder}: no text to train a tokenizer on; lower config.produce.holdout")
-    share = select.shares(config.mixture, corpus.domains, sizes)
-    budgets = select.budgets(share, settings.sample_bytes)
+    budgets = schedule.budgets(schedule.shares(mixture, names, sizes), settings.sample_bytes)
     parts = [
-        _up_to(corpus, np.flatnonzero(train & (corpus.domain == domain)), int(budget), settings.seed)
-        for domain, budget in enumerate(budgets)
+        _up_to(corpus, np.flatnonzero(train & (codes == group)), int(budget), settings.seed)
+        for group, budget in enumerate(budgets)
     ]
     return np.sort(np.concatenate(parts))
 
@@ -49,9 +49,8 @@ def texts(corpus: Corpus, ordinals: np.ndarray) -> Iterator[str]:
 
 def languages(corpus: Corpus) -> np.ndarray:
     """The language of each document, `[documents]`; "" where none is known."""
-    paths = sorted(corpus.folder.glob("*.parquet"), key=lambda path: path.name)
-    found = [pq.read_table(str(path), columns=["language"])["language"].to_pylist() for path in paths]
-    return np.array([language or "" for column in found for language in column], object)
+    index = corpus.index
+    return np.array(index.names["language"], object)[index.codes["language"]]
 
 
 def is_chinese(corpus: Corpus) -> bool:
@@ -64,6 +63,6 @@ def _up_to(corpus: Corpus, members: np.ndarray, size: int, seed: int) -> np.ndar
     """Documents of `members` in their hashed order until they hold `size` bytes; the last may exceed it."""
     if not len(members) or size <= 0:
         return np.empty(0, np.int64)
-    order = next(select.in_order(members, np.zeros(len(corpus), np.uint32), seed, 0))
-    count = int(np.searchsorted(np.cumsum(corpus.bytes[order]), size)) + 1
+    order = by_hash(members, seed, 0)
+    count = int(np.searchsorted(np.cumsum(corpus.bytes[order], dtype=np.int64), size)) + 1
     return order[:count]

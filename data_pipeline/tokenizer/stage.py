@@ -6,7 +6,7 @@ from typing import Any
 
 from data_pipeline.config import DataConfig
 from data_pipeline.document import TOKENIZER
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.tokenizer import audit, dirt, sample
 from maxlm.blocks.manifest import load_dataset
 from maxlm.errors import DataError, naming_full_disk

@@ -1,3 +1,4 @@
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from data_pipeline import cli
 from data_pipeline.config import DataConfig
 from maxlm import config as config_lib
 from maxlm.errors import UserError
+from tests.data_pipeline.produce import made
 from tests.data_pipeline.tables import write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -106,3 +108,41 @@ def test_sources_can_be_given_as_a_list():
     override = ("sources", "[{'path': 'a'}, {'path': 'b', 'domain': 'law'}]")
     config = config_lib.load(QUICKSTART, [override], DataConfig)
     assert [(source.path, source.domain) for source in config.sources] == [("a", "auto"), ("b", "law")]
+
+
+def test_a_dry_run_foretells_and_writes_no_block(prepared, tmp_path):
+    dataset = made.copy(prepared, tmp_path / "dataset")
+    where = [f"--config={QUICKSTART}:x", f"--dataset={dataset}", "--config.produce.num_blocks=9"]
+    sizes = ["--config.produce.seq_len=63", "--config.produce.block_tokens=8192", "--config.produce.holdout=0.1"]
+    mixture = "--config.mixture.weights={'en': 5, 'code': 3, 'zh': 2}"
+    told = typed("produce", "--dry-run", *where, *sizes, mixture)
+    assert told.returncode == 0, told.stderr
+    assert "9 blocks can be made; nothing was written" in told.stdout
+    assert re.search(r"│ en +│ \d+ +│ [\d.]+k +│ 50\.0% ", told.stdout)
+    assert re.search(r"en was used once by block \d, then it is repeated: \d\.\d uses by block 8", told.stdout)
+    assert {path.name for path in dataset.iterdir() if path.is_dir()} == {"documents", "tokenizer", "index"}
+    capped = typed("produce", *where, *sizes, mixture, "--config.mixture.max_uses=1")
+    assert capped.returncode == 2
+    assert re.search(r"config\.mixture: documents last for \d of 9 blocks", capped.stderr)
+    assert not (dataset / "dataset.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("mixture.shares={'en': 0.5, 'zh': 0.4}", "they sum to 0.9, not to 1: change one by +0.1"),
+        ("mixture.weights={'cod': 1}", "config.mixture: no documents of domain 'cod'; did you mean 'code'?"),
+        ("order.by=quality", "config.order.by: no document has a score 'quality'"),
+        ("stages=[{'name': 'anneal'}]", "config.stages[0]: needs tokens"),
+        ("stages=[{'name': 'a', 'tokens': 9}]", "'a' with 9 tokens gets no whole block"),
+        ("stages=[{'name': 'a', 'tokens': 99999, 'filter': {'sources': ['en-7']}}]", "no documents of source 'en-7'"),
+    ],
+)
+def test_mixtures_that_cannot_be(prepared, tmp_path, override, message):
+    dataset = made.copy(prepared, tmp_path / "dataset")
+    sizes = ["--config.produce.seq_len=63", "--config.produce.block_tokens=8192"]
+    run = typed("produce", f"--config={QUICKSTART}:x", f"--dataset={dataset}", *sizes, f"--config.{override}")
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("error: ")
+    assert not (dataset / "blocks").exists()

@@ -57,6 +57,7 @@ def test_what_stays_brings_its_marks_scores_and_cluster():
     assert (gone["text"], gone["operator"], gone["reason"]) == ("two", "o", "r")  # dropped before it was edited
     one, three = kept.to_pylist()
     assert (one["text"], one["marks"], one["cluster"]) == ("one", ["a.b", "e.f"], None)
+    assert [row["bytes"] for row in (one, three)] == [len(row["text"].encode()) for row in (one, three)]
     assert dict(one["scores"]) == {"quality": 0.5, "domain": 1.0}
     assert (three["text"], three["marks"], three["scores"], three["cluster"]) == ("THREE", None, None, "first")
 

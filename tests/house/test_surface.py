@@ -53,7 +53,13 @@ dedup.part_documents dedup.max_shingles
 tokenizer.kind tokenizer.vocab_size tokenizer.spare_tokens tokenizer.digits tokenizer.special_tokens
 tokenizer.user_tokens tokenizer.characters tokenizer.character_coverage
 tokenizer.sample_bytes tokenizer.seed tokenizer.dirt tokenizer.dirt_lists
-mixture
+mixture.by mixture.shares mixture.weights mixture.tokens mixture.temperature mixture.max_uses mixture.max_uses_of
+mixture.exhausted order.by order.descending order.noise order.lot select.decay select.spread_tokens
+stages[].name stages[].tokens stages[].mixture stages[].order
+stages[].filter.domains stages[].filter.languages stages[].filter.sources stages[].filter.marks
+stages[].filter.without_marks stages[].filter.always_sources
+stages[].filter.scores[].score stages[].filter.scores[].min stages[].filter.scores[].max stages[].filter.scores[].top
+stages[].filter.scores[].domains
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
 produce.holdout produce.holdout_tokens produce.seed produce.poll_s produce.workers
 runner partitions
@@ -106,9 +112,9 @@ def test_commands():
         f"the commands of maxlm have changed. {MEANT}scripts call them."
     )
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
-    assert set(choices) == {*STEPS, "inspect", "report"} == {
+    assert set(choices) == {*STEPS, "inspect", "ledger", "report"} == {
         "ingest", "clean", "segments", "decontaminate", "score", "dedup", "decide", "tokenizer", "produce", "inspect",
-        "report",
+        "ledger", "report",
     }, f"the commands of maxlm-data have changed. {MEANT}scripts call them."  # fmt: skip
 
 

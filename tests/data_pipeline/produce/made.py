@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from data_pipeline.config import DataConfig, ProduceConfig
 from data_pipeline.document import DOCUMENT, DOCUMENTS, TOKENIZER
+from data_pipeline.mix.config import MixtureConfig
+from data_pipeline.mix.corpus import Corpus
+from data_pipeline.mix.ledger import Ledger
 from data_pipeline.produce import producer
-from data_pipeline.produce.corpus import Corpus
-from data_pipeline.produce.ledger import Ledger
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.blocks.reader import BlockStore
 from maxlm.tokenizer.settings import TokenizerSettings
@@ -39,13 +40,15 @@ PRODUCE = ProduceConfig(
     poll_s=0.02,
     workers=2,
 )
-CONFIG = DataConfig(mixture=MIXTURE, produce=PRODUCE, tokenizer=TokenizerConfig(vocab_size=512))
+CONFIG = DataConfig(mixture=MixtureConfig(shares=MIXTURE), produce=PRODUCE, tokenizer=TokenizerConfig(vocab_size=512))
 
 
-def config(mixture: dict[str, float] | None = None, **produce: Any) -> DataConfig:
-    """CONFIG with some keys of `produce` changed."""
+def config(mixture: dict[str, float] | MixtureConfig | None = None, **produce: Any) -> DataConfig:
+    """CONFIG with another mixture (or shares), and some keys of `produce` changed."""
     changed = dataclasses.replace(PRODUCE, **produce)
-    return dataclasses.replace(CONFIG, produce=changed, mixture=MIXTURE if mixture is None else mixture)
+    if not isinstance(mixture, MixtureConfig):
+        mixture = MixtureConfig(shares=MIXTURE if mixture is None else mixture)
+    return dataclasses.replace(CONFIG, produce=changed, mixture=mixture)
 
 
 def write_documents(dataset: Path, documents: list[tuple[str, str]], partitions: int = 3) -> None:

@@ -10,8 +10,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data_pipeline.mix.config import FilterConfig, MixtureConfig, OrderConfig, ScoreRangeConfig, StageConfig
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce import producer
-from data_pipeline.produce.corpus import Corpus
 from maxlm.blocks.format import PADDING_DOMAIN
 from maxlm.blocks.reader import BlockStore, report_progress
 from maxlm.errors import ConfigError, DataError
@@ -289,7 +290,47 @@ def test_nothing_held_out_means_no_validation_block(dataset):
 
 def test_the_description_remembers_how_it_was_made(produced):
     info = BlockStore(produced).info
-    assert info.creation["mixture"] == made.MIXTURE
+    assert info.creation["mixture"]["shares"] == made.MIXTURE
     assert info.creation["produce"]["seed"] == 7
     assert info.rows_per_block == made.ROWS
     assert dataclasses.asdict(info)["domains"] == ("code", "en", "zh")
+
+
+def test_stages_and_a_mixture_by_source(dataset):
+    """Through the real producer: budgets of sources, stages in the manifests, and removed blocks as they were."""
+    half = MixtureConfig(by="source", shares={"en-0": 0.5, "zh-1": 0.5})
+    longest = FilterConfig(scores=(ScoreRangeConfig("length", top=0.5),))
+    stages = (
+        StageConfig("main", 2 * CAPACITY),
+        StageConfig("anneal", 2 * CAPACITY, mixture=half, order=OrderConfig(by="length"), filter=longest),
+    )
+    config = dataclasses.replace(made.config(), stages=stages)
+    producer.run(config, dataset)
+    store = BlockStore(dataset)
+    manifests = [store.verify(block) for block in range(4)]
+    assert [manifest.stage for manifest in manifests] == ["main", "main", "anneal", "anneal"]
+    assert manifests[0].domain_tokens == {"code": 2458, "en": 4096, "zh": 1638}
+    for manifest in manifests[2:]:
+        assert manifest.source_tokens == {"en-0": CAPACITY // 2, "zh-1": CAPACITY // 2}
+    before = made.block_bytes(dataset)
+    for block in (0, 3):
+        shutil.rmtree(dataset / f"blocks/block-{block:05d}")
+    assert producer.run(made.config(), dataset) == 2  # whatever the config says by now
+    assert made.block_bytes(dataset) == before
+
+
+def test_what_is_used_up_is_made_up_for_by_others(dataset):
+    mixture = MixtureConfig(weights=made.MIXTURE, max_uses_of={"zh": 1})
+    producer.run(made.config(mixture=mixture), dataset)
+    store, corpus, uses = BlockStore(dataset), Corpus(dataset, made.PRODUCE.holdout), made.open_ledger(dataset).uses()
+    tokens = [store.verify(block).domain_tokens for block in range(4)]
+    assert tokens[0]["zh"] == 1638
+    assert tokens[3]["zh"] < 1638
+    assert all(sum(part.values()) == CAPACITY for part in tokens)
+    assert uses[(corpus.domain == corpus.domains.index("zh")) & ~corpus.held_out].tolist().count(1) > 0
+    assert uses[corpus.domain == corpus.domains.index("zh")].max() == 1
+    stop = dataclasses.replace(mixture, exhausted="stop")
+    with pytest.raises(
+        ConfigError, match=r"documents last for \d of 4 blocks \(zh used up\): .*exhausted='redistribute'"
+    ):
+        producer.run(made.config(mixture=stop), dataset)

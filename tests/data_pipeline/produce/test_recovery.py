@@ -33,7 +33,7 @@ KILLED_AT = """if True:
     setattr(holder, name, wrapped)
     producer.run(made.config(), dataset)
 """
-LEDGER = "data_pipeline.produce.ledger:Ledger"
+LEDGER = "data_pipeline.mix.ledger:Ledger"
 INSTANTS = {
     "validation written": ("data_pipeline.produce.build:Builder", "validation", "after", 1),
     "block chosen": (LEDGER, "record", "before", 2),

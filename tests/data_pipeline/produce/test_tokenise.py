@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.tokenizer.load import load_tokenizer
 
@@ -38,20 +38,6 @@ def test_documents_come_back_as_they_were_encoded(prepared, parts, tmp_path, wor
     assert len(spool.tokens()) == 0
     assert spool.add(np.array([3])) > 0
     assert os.listdir(tmp_path) == []  # the file has no name
-    spool.close()
-
-
-def test_bytes_per_token_is_measured(parts, tmp_path):
-    corpus, tokenizer = parts
-    spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, 1)
-    guess = spool.bytes_per_token(0)
-    everything = np.arange(len(corpus))
-    spool.add(everything)
-    for domain in range(len(corpus.domains)):
-        members = np.flatnonzero(corpus.domain == domain)
-        measured = corpus.bytes[members].sum() / spool.lengths(members).sum()
-        assert spool.bytes_per_token(domain) == pytest.approx(measured)
-    assert spool.bytes_per_token(0) != guess
     spool.close()
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from data_pipeline import cli
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.tokenizer import audit, compression, coverage, stage
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.errors import DataError, UserError

@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data_pipeline.mix.config import MixtureConfig
+from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce import producer
-from data_pipeline.produce.corpus import Corpus
 from data_pipeline.tokenizer import sample, stage
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.errors import ConfigError, DataError
@@ -70,7 +71,7 @@ def test_the_sample_is_the_mixtures(documents):
 
 def test_without_a_mixture_all_text_is_taken(documents):
     corpus = Corpus(documents, made.PRODUCE.holdout)
-    everything = dataclasses.replace(config(), mixture={})
+    everything = dataclasses.replace(config(), mixture=MixtureConfig())
     assert sample.to_train(everything, corpus).tolist() == np.flatnonzero(~corpus.held_out).tolist()
 
 
@@ -99,7 +100,7 @@ def test_mistakes_are_named(documents, tmp_path):
         stage.run(config(vocab_size=65536, spare_tokens=0, characters="none"), documents)
     assert not (documents / "tokenizer").exists()
     with pytest.raises(ConfigError, match="no documents of domain 'math'"):
-        stage.run(dataclasses.replace(config(), mixture={"math": 1.0}), documents)
+        stage.run(dataclasses.replace(config(), mixture=MixtureConfig(shares={"math": 1.0})), documents)
     with pytest.raises(DataError, match="run maxlm-data ingest"):
         stage.run(config(), tmp_path / "nothing")
     with pytest.raises(DataError, match="maxlm-data tokenizer trains"):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_pipeline.document import DOCUMENT
-from data_pipeline.produce.corpus import Corpus
+from data_pipeline.mix.corpus import Corpus
 from maxlm.errors import DataError
 from tests import texts
 from tests.data_pipeline.produce import made

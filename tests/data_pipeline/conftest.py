@@ -1,4 +1,4 @@
-"""Data sets that the tests of the producer share."""
+"""Data sets that the tests of mixture and producer share."""
 
 import pytest
 
