@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import ml_collections
 
+from data_pipeline.produce.config import ProduceConfig
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError, did_you_mean
 
@@ -174,21 +175,6 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True)
-class ProduceConfig:
-    seq_len: int = 512  # tokens of context; a row holds one more, the last target
-    block_tokens: int = 1_000_000_000  # tokens of a block, rounded down to whole multiples of row_multiple rows
-    row_multiple: int = 8  # rows of a block are a multiple of this: the training batch, so that none is part empty
-    num_blocks: int = 0  # stop after this many; 0: go on until the training run says it's finished
-    ahead: int = 2  # finished blocks kept ahead of the training run
-    shard_rows: int = 65_536  # rows per array_record file
-    holdout: float = 0.01  # share of documents set aside for validation, by the hash of their id
-    holdout_tokens: int = 10_000_000  # at most this many of them become the validation block
-    seed: int = 0
-    poll_s: float = 0.5  # how often to look whether the training run has moved on
-    workers: int = 0  # threads that tokenise; 0: one per core; the blocks do not depend on it
-
-
-@dataclass(frozen=True)
 class DataConfig:
     """The root of a data config file."""
 
@@ -214,14 +200,7 @@ class DataConfig:
             raise ConfigError(f"config.mixture: shares must be positive, found {self.mixture}")
         if self.tokenizer.vocab_size % 128:
             raise ConfigError(f"config.tokenizer.vocab_size: {self.tokenizer.vocab_size} is no multiple of 128")
-        if self.produce.seq_len < 2 or self.produce.block_tokens < self.produce.seq_len + 1:
-            raise ConfigError("config.produce: a block must hold at least one row of seq_len + 1 tokens")
-        if not 0 <= self.produce.holdout < 1:
-            raise ConfigError(f"config.produce.holdout: {self.produce.holdout} is outside [0, 1)")
         _check_scores(self)
-        for name in ("row_multiple", "shard_rows"):
-            if getattr(self.produce, name) < 1:
-                raise ConfigError(f"config.produce.{name}: {getattr(self.produce, name)} is less than 1")
 
 
 def _check_scores(config: DataConfig) -> None:

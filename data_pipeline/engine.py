@@ -240,6 +240,18 @@ def daft_on_ray() -> ModuleType:
     return daft
 
 
+def ray_module() -> ModuleType:
+    """The ray module, connected to the cluster that `daft_on_ray` says.
+
+    Raises:
+      ConfigError: Ray is not installed, or no cluster answers.
+    """
+    daft_on_ray()
+    import ray
+
+    return ray
+
+
 def _on_ray(work: Callable[[str, Any], None], jobs: Mapping[str, Any]) -> None:
     """Runs ``work(name, job)`` for all jobs on the cluster; a UserError travels back as its message."""
     if not jobs:

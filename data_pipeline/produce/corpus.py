@@ -5,8 +5,9 @@ A document's ordinal is its position in DATASET/documents/*.parquet, partitions 
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from etils import epath
 
-from data_pipeline import engine
+from data_pipeline import engine, prompts
 from data_pipeline.document import DOCUMENTS
 from data_pipeline.produce.hashing import text_hash
 from maxlm.errors import DataError
@@ -62,6 +63,7 @@ class Corpus:
             self._index(path, columns)
         if not self._row_groups:
             raise DataError(f"{self.folder}: the partitions hold no documents; were all of them dropped?")
+        self._firsts = np.array([group.first for group in self._row_groups])
         self.digest = columns.digest.hexdigest()
         self.domains, self.domain = _ranked(columns.domains, np.uint8, 254, self.folder)
         self.sources, self.source = _ranked(columns.sources, np.int32, 2**31 - 1, self.folder)
@@ -82,21 +84,51 @@ class Corpus:
                 columns.add(table)
 
     def texts(self, ordinals: np.ndarray) -> Iterator[tuple[np.ndarray, list[str]]]:
-        """The texts of `ordinals` (ascending, each once), a batch of about a megabyte at a time, in their order.
+        """(ordinals, texts): those of `batches`, as strings."""
+        return ((batch.ordinals, [text.decode() for text in batch.texts]) for batch in self.batches(ordinals))
+
+    def batches(self, ordinals: np.ndarray) -> Iterator["Texts"]:
+        """The texts of `ordinals` (ascending, each once), about a megabyte at a time, in their order.
 
         Raises:
-          DataError: a partition vanished or was damaged since it was indexed.
+          DataError: a partition vanished or was damaged since it was indexed, or a text lost its prompt.
         """
-        firsts = np.array([group.first for group in self._row_groups] + [len(self)])
-        bounds = np.searchsorted(ordinals, firsts)
+        bounds = np.searchsorted(ordinals, [*self._firsts, len(self)])
         for group, begin, end in zip(self._row_groups, bounds[:-1], bounds[1:], strict=True):
             if begin == end:
                 continue
             wanted = ordinals[begin:end]
-            table = _read(_open(group.path), group.path, group.number, ["text"])
-            column = table.column("text").combine_chunks().take(pa.array(wanted - group.first))
+            table = _read(_open(group.path), group.path, group.number, ["text"], ["metadata"])
+            table = table.take(pa.array(wanted - group.first)).combine_chunks()
+            column = table.column("text").cast(pa.large_binary()).combine_chunks()
             for part in _batches(self.bytes[wanted]):
-                yield wanted[part], column[part].to_pylist()
+                texts = column[part].to_pylist()
+                yield Texts(wanted[part], texts, self._prompts(wanted[part], texts, table[part]))
+
+    def _prompts(self, ordinals: np.ndarray, texts: list[bytes], table: pa.Table) -> np.ndarray:
+        if "metadata" not in table.column_names or table.column("metadata").null_count == table.num_rows:
+            return np.zeros(len(texts), np.int64)
+        try:
+            return prompts.sizes(texts, table.column("metadata").to_pylist())
+        except prompts.EditedError as error:
+            raise DataError(f"{self.where(int(ordinals[error.number]))}: {error}") from error
+
+    def part(self, ordinals: np.ndarray, parts: int) -> np.ndarray:
+        """Which of `parts` disjoint parts each document belongs to: row groups take turns, int64 `[ordinals]`."""
+        return (np.searchsorted(self._firsts, ordinals, side="right") - 1) % parts
+
+    def where(self, ordinal: int) -> str:
+        """The place of a document, for errors."""
+        group = self._row_groups[int(np.searchsorted(self._firsts, ordinal, side="right")) - 1]
+        return f"{group.path}, row group {group.number}, row {ordinal - group.first}"
+
+
+class Texts(NamedTuple):
+    """Some documents' texts, one entry a document."""
+
+    ordinals: np.ndarray
+    texts: list[bytes]  # UTF-8
+    prompts: np.ndarray  # int64, bytes at the beginning that are a prompt
 
 
 class _Columns:
@@ -127,12 +159,15 @@ def _open(path: epath.Path) -> pq.ParquetFile:
         raise DataError(f"{path}: not readable as Parquet ({error})") from error
 
 
-def _read(file: pq.ParquetFile, path: epath.Path, row_group: int, columns: list[str]) -> pa.Table:
-    """Some columns of a row group as strings, none of them null."""
-    if missing := set(columns) - set(file.schema_arrow.names):
+def _read(
+    file: pq.ParquetFile, path: epath.Path, row_group: int, columns: Sequence[str], others: Sequence[str] = ()
+) -> pa.Table:
+    """Some columns of a row group as strings, none of them null; and those of `others` that are there."""
+    names = file.schema_arrow.names
+    if missing := set(columns) - set(names):
         raise DataError(f"{path}: no column {', '.join(sorted(missing))}; is it a partition of documents?")
     try:
-        table = file.read_row_group(row_group, columns=columns)
+        table = file.read_row_group(row_group, columns=[*columns, *(name for name in others if name in names)])
         # large_string: a row group may hold more than 2 GiB of text.
         table = table.cast(pa.schema([(name, pa.large_string()) for name in table.column_names]))
     except (OSError, pa.ArrowException) as error:

@@ -1,108 +1,147 @@
-"""Documents into rows: shuffled, one after the other, cut every seq_len + 1 tokens. Pure: arrays in, arrays out.
+"""Documents into rows: which piece of which document stands where. Pure: arrays in, arrays out.
 
-Nothing is lost or padded between: a document that a row's end cuts goes on in the next row, as a segment of its own.
+A piece is a document, or the part of one that a row holds. Two packers lay pieces out:
+
+- "concatenate" puts documents one after the other, shuffled, and cuts them wherever a row ends. No place is lost.
+- "best_fit" (best_fit.py) cuts only documents longer than a row, and leaves a few places empty. Pieces of such a
+  document may begin with a repetition of what stood before them, for context that is not learnt from. With rows of
+  several lengths, documents too long for short rows go into long ones first, and the rest is shared out.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from data_pipeline.produce.best_fit import best_fit, bins_needed
 from data_pipeline.produce.hashing import shuffled
-from maxlm.blocks.format import PADDING_DOMAIN, Rows
-from maxlm.blocks.manifest import TokenAccount
+
+Packer = Literal["concatenate", "best_fit"]
 
 
-class Pieces(NamedTuple):
-    """The documents of a block, one entry a use. All but `tokens` are `[uses]`."""
+@dataclass(frozen=True)
+class Shape:
+    """What pieces are packed into, and how."""
 
-    tokens: np.ndarray  # integer `[tokens]`, of all documents, in any order
-    offsets: np.ndarray  # int64, where in `tokens` the document begins
-    lengths: np.ndarray  # int64, tokens of the document, BOS and EOS counted
-    kept: np.ndarray  # int64, of them, tokens that go into rows; the rest is cut off at the end
-    domains: np.ndarray  # uint8
-    sources: np.ndarray  # int32
+    packer: Packer
+    rows: dict[int, int]  # length of rows -> how many a block has, the longest first; a row holds one token more
+    overlap: int = 0  # tokens of a document that a further piece of it repeats
+
+    @property
+    def capacity(self) -> int:
+        return sum(count * (length + 1) for length, count in self.rows.items())
+
+    def targets(self, tokens: int) -> dict[int, int]:
+        """Of `tokens`, those for rows of each length, by the places that these have."""
+        return {length: tokens * count * (length + 1) // self.capacity for length, count in self.rows.items()}
 
 
-def cut(lengths: np.ndarray, domains: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """How many tokens of each use are kept so that no domain exceeds its budget, int64 `[uses]`."""
+class Layout(NamedTuple):
+    """Pieces in rows of one length, in the order of their places, all int64 `[pieces]`."""
+
+    use: np.ndarray  # whose: an index into the uses that were laid out
+    begin: np.ndarray  # the document's token that it begins with
+    length: np.ndarray  # tokens, those repeated included
+    repeated: np.ndarray  # how many of its first tokens stand in the piece before it, too
+    row: np.ndarray
+    column: np.ndarray
+
+
+def cut(lengths: np.ndarray, groups: np.ndarray, budgets: np.ndarray) -> np.ndarray:
+    """How many tokens of each use are kept so that no group exceeds its budget, int64 `[uses]`."""
     kept = lengths.copy()
-    for domain, budget in enumerate(budgets):
-        members = np.flatnonzero(domains == domain)
+    for group, budget in enumerate(budgets):
+        members = np.flatnonzero(groups == group)
         before = np.cumsum(lengths[members]) - lengths[members]
         kept[members] = np.clip(budget - before, 0, lengths[members])
     return kept
 
 
-def account(pieces: Pieces, capacity: int) -> TokenAccount:
-    """Where the tokens go when `pieces` are packed into rows with `capacity` places."""
-    selected, written = int(pieces.lengths.sum()), int(pieces.kept.sum())
-    return TokenAccount(selected, written, truncated=selected - written, padded=capacity - written)
+def lay_out(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, Layout]:
+    """The places of all tokens that are kept, by length of rows. Rows are as many as it takes.
 
-
-def tokens_by(names: tuple[str, ...], index: np.ndarray, kept: np.ndarray) -> dict[str, int]:
-    """Kept tokens under each name that has any, in the order of the names."""
-    sums = np.zeros(len(names), np.int64)
-    np.add.at(sums, index, kept)
-    return {name: int(tokens) for name, tokens in zip(names, sums, strict=True) if tokens}
-
-
-def pack(
-    pieces: Pieces,
-    rows: int,
-    row_tokens: int,
-    *,
-    seed: int,
-    block: int,
-    pad_id: int = 0,
-    learn: bool = True,
-    chunk_tokens: int = 4_000_000,
-) -> Iterator[Rows]:
-    """Yields `rows` rows, about `chunk_tokens` at a time: documents of all domains, shuffled by (seed, block).
-
-    Places left over at the end are padding. `learn`: whether the loss counts the documents' tokens.
-
-    Raises:
-      ValueError: `pieces` keep more tokens than the rows have places.
+    Args:
+      kept: tokens of each use, int64 `[uses]`.
     """
-    if int(pieces.kept.sum()) > rows * row_tokens:
-        raise ValueError(f"{int(pieces.kept.sum())} tokens do not fit into {rows} rows of {row_tokens}")
-    order = shuffled(len(pieces.kept), seed, block, "pack")
-    order = order[pieces.kept[order] > 0]
-    begins = np.concatenate([[0], np.cumsum(pieces.kept[order])])  # place of each document in the stream of tokens
-    chunk_rows = max(1, chunk_tokens // row_tokens)
-    for row in range(0, rows, chunk_rows):
-        count = min(chunk_rows, rows - row)
-        yield _chunk(pieces, order, begins, row * row_tokens, (count, row_tokens), pad_id, learn)
+    layouts = {}
+    for length, uses in _shared_out(shape, kept, seed, block).items():
+        if shape.packer == "concatenate":
+            layouts[length] = _one_after_the_other(uses, kept[uses], length + 1)
+            continue
+        use, begin, size, repeated = _split(uses, kept[uses], length + 1, shape.overlap)
+        row, column, rows = best_fit(size, length + 1)
+        row = np.argsort(shuffled(rows, seed, block, "rows", length))[row]  # else they would stand in order of fill
+        order = np.lexsort((column, row))
+        layouts[length] = Layout(*(a[order] for a in (use, begin, size, repeated, row, column)))
+    return layouts
 
 
-def _chunk(
-    pieces: Pieces,
-    order: np.ndarray,
-    begins: np.ndarray,
-    start: int,
-    shape: tuple[int, int],
-    pad_id: int,
-    learn: bool,
-) -> Rows:
-    """The rows that hold the stream's tokens from `start` on."""
-    size = shape[0] * shape[1]
-    first = int(np.searchsorted(begins, start, side="right")) - 1
-    last = int(np.searchsorted(begins, start + size, side="left"))  # documents [first, last) touch this chunk
-    tokens = np.full(size, pad_id, pieces.tokens.dtype)
-    domains = np.full(size, PADDING_DOMAIN, np.uint8)
-    starts = np.zeros(size, bool)
-    for number, i in enumerate(order[first:last], start=first):
-        begin, end = max(int(begins[number]), start), min(int(begins[number + 1]), start + size)
-        offset = int(pieces.offsets[i]) + begin - int(begins[number])
-        tokens[begin - start : end - start] = pieces.tokens[offset : offset + end - begin]
-        domains[begin - start : end - start] = pieces.domains[i]
-        starts[begin - start] = True
-    starts_2d = starts.reshape(shape)
-    starts_2d[:, 0] = True
-    return Rows(
-        tokens=tokens.reshape(shape),
-        starts=starts_2d,
-        learn=np.logical_and(domains != PADDING_DOMAIN, learn).reshape(shape),
-        domains=domains.reshape(shape),
+def rows_needed(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, int]:
+    """How many rows of each length `lay_out` fills."""
+    needed = {}
+    for length, uses in _shared_out(shape, kept, seed, block).items():
+        if shape.packer == "concatenate":
+            needed[length] = -(-int(kept.sum()) // (length + 1))
+        else:
+            needed[length] = bins_needed(_split(uses, kept[uses], length + 1, shape.overlap)[2], length + 1)
+    return needed
+
+
+def _shared_out(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, np.ndarray]:
+    """The uses that go into rows of each length, shuffled, int64 `[uses]`.
+
+    Rows of a length take documents that are too long for shorter ones first, then any, up to their share of the tokens.
+    """
+    order = shuffled(len(kept), seed, block, "pack")
+    order = order[kept[order] > 0]
+    lengths, targets, shared = list(shape.rows), shape.targets(int(kept.sum())), {}
+    for length, shorter in pairwise(lengths):
+        first = np.argsort(kept[order] <= shorter + 1, kind="stable")
+        order = order[first]
+        count = int(np.searchsorted(np.cumsum(kept[order]), targets[length], side="right"))
+        shared[length], order = order[:count], order[count:]
+    shared[lengths[-1]] = order
+    return shared
+
+
+def _split(uses: np.ndarray, kept: np.ndarray, capacity: int, overlap: int) -> tuple[np.ndarray, ...]:
+    """(use, begin, length, repeated) of the pieces of at most `capacity` tokens that documents fall into."""
+    stride = capacity - overlap
+    count = 1 + np.maximum(0, -(-(kept - capacity) // stride))
+    number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    begin = number * stride
+    end = np.minimum(begin + capacity, np.repeat(kept, count))
+    return np.repeat(uses, count), begin, end - begin, np.where(number > 0, overlap, 0)
+
+
+def _one_after_the_other(uses: np.ndarray, kept: np.ndarray, capacity: int) -> Layout:
+    """Documents as one stream, cut wherever a row ends."""
+    ends = np.cumsum(kept)
+    starts = ends - kept
+    first, last = starts // capacity, (ends - 1) // capacity
+    count = last - first + 1
+    row = np.repeat(first, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    begin = np.maximum(np.repeat(starts, count), row * capacity)
+    end = np.minimum(np.repeat(ends, count), (row + 1) * capacity)
+    zeros = np.zeros(len(row), np.int64)
+    return Layout(
+        np.repeat(uses, count), begin - np.repeat(starts, count), end - begin, zeros, row, begin - row * capacity
     )
+
+
+def cuts(layouts: Mapping[int, Layout], kept: np.ndarray, row_tokens: int) -> np.ndarray:
+    """What stands in more than one piece, int64 `[4]`: in the order of Packing, documents and tokens behind a cut.
+
+    Args:
+      row_tokens: of the longest rows; documents beyond it count apart.
+    """
+    found = np.zeros((2, 2), np.int64)
+    for layout in layouts.values():
+        behind = layout.begin > 0
+        tokens = np.bincount(layout.use[behind], (layout.length - layout.repeated)[behind], len(kept))
+        for too_long in (0, 1):
+            these = tokens[(tokens > 0) & ((kept > row_tokens) == too_long)]
+            found[too_long] += len(these), int(these.sum())
+    return found.ravel()

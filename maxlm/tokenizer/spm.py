@@ -19,6 +19,7 @@ INFO_FILE = "tokenizer_info.json"
 ROW_MULTIPLE = 128  # a vocabulary of whole tiles keeps the output matrix fast on any accelerator
 # SentencePiece writes a space as U+2581. A U+2581 of the text itself would come back as a space.
 _SPACE_MARK = "\u2581"
+_SPACE_MARK_BYTES = _SPACE_MARK.encode()
 
 
 def padded_rows(pieces: int) -> int:
@@ -63,6 +64,9 @@ class Tokenizer:
         self.digest = digest_of(model, self.vocab_size)
         self._model = model
         self._space_mark_ids = self._find_space_mark_ids()
+
+    def __reduce__(self) -> tuple[type, tuple[bytes, int]]:
+        return type(self), (self._model, self.vocab_size)
 
     @classmethod
     def load(cls, path: PathLike) -> "Tokenizer":
@@ -113,6 +117,20 @@ class Tokenizer:
             for i, text in enumerate(texts):
                 if _SPACE_MARK in text:
                     encoded[i] = self._encode_space_marks(text)
+        return encoded
+
+    def encode_arrays(self, texts: Sequence[bytes], bos: bool = False, eos: bool = False) -> list[np.ndarray]:
+        """The ids of texts in UTF-8, each an int32 array, with BOS before and EOS after them where asked.
+
+        The ids are those of `encode_batch`; arrays that SentencePiece fills itself take no Python object a token.
+        """
+        texts = list(texts)
+        encoded = self._processor.encode(texts, num_threads=1, return_type="numpy", add_bos=bos, add_eos=eos)
+        if self._space_mark_ids:
+            for i, text in enumerate(texts):
+                if _SPACE_MARK_BYTES in text:
+                    ids = self._encode_space_marks(text.decode())
+                    encoded[i] = np.array([self.bos_id] * bos + ids + [self.eos_id] * eos, np.int32)
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:

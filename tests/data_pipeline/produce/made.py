@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_pipeline.config import DataConfig, ProduceConfig, TokenizerConfig
+from data_pipeline.config import DataConfig, TokenizerConfig
 from data_pipeline.document import DOCUMENT, DOCUMENTS, TOKENIZER
 from data_pipeline.produce import producer
+from data_pipeline.produce.config import ProduceConfig
 from data_pipeline.produce.corpus import Corpus
 from data_pipeline.produce.ledger import Ledger
 from maxlm.blocks.reader import BlockStore
@@ -28,6 +29,7 @@ PRODUCE = ProduceConfig(
     seq_len=SEQ_LEN,
     block_tokens=ROWS * (SEQ_LEN + 1),
     row_multiple=8,
+    pack="concatenate",
     num_blocks=4,
     ahead=3,
     shard_rows=50,

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipeline.produce.corpus import Corpus
-from data_pipeline.produce.tokenise import TokenSpool
+from data_pipeline.produce.corpus import Corpus, Texts
+from data_pipeline.produce.tokenise import TokenSpool, encode_batches
 from maxlm.tokenizer.spm import Tokenizer
 
 
@@ -25,34 +25,41 @@ def texts_of(dataset):
 def test_documents_come_back_as_they_were_encoded(prepared, parts, tmp_path, workers):
     corpus, tokenizer = parts
     spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, workers)
-    order = np.array([50, 3, 3, 79, 0])
-    assert spool.add(order) == spool.lengths(np.unique(order)).sum()
-    assert spool.add(order[:2]) == 0  # they are there
-    spool.add(np.array([4, 3]))
-    texts, tokens = texts_of(prepared), spool.tokens()
-    for ordinal in [*order, 4]:
-        begin, length = spool.offsets(np.array([ordinal]))[0], spool.lengths(np.array([ordinal]))[0]
+    lengths, prompts = spool.add(np.array([0, 3, 50, 79]))
+    spool.add(np.array([4, 60]))
+    texts, file = texts_of(prepared), spool.tokens()
+    order = np.array([79, 4, 0, 50, 3, 3, 60])
+    for ordinal, begin, length, prompt in zip(order, *spool.find(order), strict=True):
         expected = [tokenizer.bos_id, *tokenizer.encode(texts[ordinal]), tokenizer.eos_id]
-        assert tokens[begin : begin + length].tolist() == expected
+        assert file.array[begin : begin + length].tolist() == expected
+        assert prompt == 0
+    assert (spool.find(np.array([0, 3, 50, 79]))[1:] == [lengths, prompts]).all()
+    before = file.array.tolist()
+    file.release()
+    assert file.array.tolist() == before  # what was given back can be read again
     spool.clear()
-    assert len(spool.tokens()) == 0
-    assert spool.add(np.array([3])) > 0
+    assert len(spool.tokens().array) == 0
+    with pytest.raises(KeyError):
+        spool.find(np.array([3]))
+    spool.add(np.array([3]))
+    assert spool.find(np.array([3]))[1, 0] > 0
     assert os.listdir(tmp_path) == []  # the file has no name
     spool.close()
 
 
-def test_bytes_per_token_is_measured(parts, tmp_path):
-    corpus, tokenizer = parts
-    spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, 1)
-    guess = spool.bytes_per_token(0)
-    everything = np.arange(len(corpus))
-    spool.add(everything)
-    for domain in range(len(corpus.domains)):
-        members = np.flatnonzero(corpus.domain == domain)
-        measured = corpus.bytes[members].sum() / spool.lengths(members).sum()
-        assert spool.bytes_per_token(domain) == pytest.approx(measured)
-    assert spool.bytes_per_token(0) != guess
-    spool.close()
+def test_a_prompt_ends_between_two_tokens(parts):
+    _, tokenizer = parts
+    texts = ["the cat sat", "plain text", "你好吗？我很好", "", "x"]
+    prompts = [len("the ca"), 0, len("你好吗？".encode()), 0, 1]
+    batch = Texts(np.arange(5), [text.encode() for text in texts], np.array(prompts))
+    (encoded,) = encode_batches(tokenizer, [batch], 1)
+    ends = np.cumsum(encoded.lengths)
+    for i, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
+        ids = encoded.tokens[ends[i] - encoded.lengths[i] : ends[i]].tolist()
+        head, tail = text.encode()[:prompt].decode(), text.encode()[prompt:].decode()
+        assert ids == [tokenizer.bos_id, *tokenizer.encode(head), *tokenizer.encode(tail), tokenizer.eos_id]
+        assert encoded.prompts[i] == (1 + len(tokenizer.encode(head)) if prompt else 0)
+        assert tokenizer.decode(ids) == text
 
 
 def test_work_can_be_ended_between_batches(parts, tmp_path):

@@ -1,6 +1,7 @@
 """Loading, encoding, decoding; nothing of a text is lost, and no text becomes a control token."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -66,6 +67,20 @@ def test_a_batch_is_its_texts_however_many_threads(tokenizer):
     assert tokenizer.encode_batch(documents, num_threads=1) == expected
     assert tokenizer.encode_batch(documents, num_threads=3) == expected
     assert tokenizer.encode_batch([]) == []
+
+
+@given(documents=st.lists(st.one_of(UNICODE, HARD), max_size=5), bos=st.booleans(), eos=st.booleans())
+def test_arrays_hold_the_same_ids(tokenizer, documents, bos, eos):
+    arrays = tokenizer.encode_arrays([text.encode() for text in documents], bos=bos, eos=eos)
+    for text, ids in zip(documents, arrays, strict=True):
+        assert ids.dtype == np.int32
+        assert ids.tolist() == [tokenizer.bos_id] * bos + tokenizer.encode(text) + [tokenizer.eos_id] * eos
+
+
+def test_a_tokenizer_goes_to_another_process(tokenizer):
+    copied = pickle.loads(pickle.dumps(tokenizer))  # noqa: S301 -- as the producer's workers get it
+    assert copied.digest == tokenizer.digest
+    assert copied.encode("a 中 b") == tokenizer.encode("a 中 b")
 
 
 def test_lone_surrogates_are_refused(tokenizer):

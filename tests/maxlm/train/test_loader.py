@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from maxlm.blocks.format import PADDING_DOMAIN, Batch, to_batch
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DataError
-from maxlm.train.loader import BlockBatches, BlockFeed, process_part, row_order
+from maxlm.train.loader import BlockFeed, open_block, row_order
 from tests.synthetic import make_dataset
 
 ROWS, BATCH, SEED = 19, 4, 5  # rows that no batch size here divides, over three shards
@@ -85,21 +85,15 @@ def test_reading_may_begin_at_any_batch(feed, start):
         _assert_same(batch, block[index])
 
 
-@pytest.mark.parametrize(("batch", "processes"), [(4, 2), (4, 4), (8, 2), (20, 5), (32, 4)])
+@pytest.mark.parametrize(("batch", "processes"), [(4, 1), (4, 2), (4, 4), (8, 2), (20, 5), (32, 4)])
 def test_parts_of_processes_tile_the_global_batch(store, batch, processes):
-    def part(rows: slice) -> BlockBatches:
-        return BlockBatches(store.source(0), store.info.row_format, row_order(ROWS, SEED, 0), batch, rows)
-
-    share = batch // processes
-    whole, parts = part(slice(0, batch)), [part(slice(i * share, (i + 1) * share)) for i in range(processes)]
+    manifest, share = store.manifest(0), batch // processes
+    whole = open_block(store, manifest, batch=batch, seed=SEED)
+    parts = [open_block(store, manifest, batch=batch, seed=SEED, part=(i, processes)) for i in range(processes)]
     for index in range(len(whole)):
         pieces = [p[index] for p in parts]
         assert {len(piece.inputs) for piece in pieces} == {share}  # also where the rows have run out
         _assert_same(Batch(*(np.concatenate(columns) for columns in zip(*pieces, strict=True))), whole[index])
-
-
-def test_one_process_reads_everything():
-    assert process_part(12) == slice(0, 12)
 
 
 def test_index_beyond_the_block(feed):

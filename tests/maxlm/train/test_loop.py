@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from maxlm.blocks.reader import BlockStore, reading_positions
+from maxlm.blocks.reader import BlockStore, ReaderPosition, reading_positions
 from maxlm.errors import CheckpointError, ConfigError, DataError, UserError
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
@@ -178,7 +178,7 @@ def test_what_an_undisturbed_run_leaves_behind(config, undisturbed):
     assert all({"loss/code", "loss/en", "mfu", "tokens_per_s", "data_wait_share"} <= line.keys() for line in lines)
     assert json.loads((undisturbed / "config.json").read_text())["model"]["vocab_size"] == tiny.VOCAB
     reader = reader_name(undisturbed)
-    assert reading_positions(config.data.dataset)[reader] == (BLOCKS, True)
+    assert reading_positions(config.data.dataset)[reader] == ReaderPosition(BLOCKS, finished=True, oldest=1)
 
 
 def test_stopped_after_a_block_and_resumed(config, final, tmp_path):

@@ -1,0 +1,55 @@
+"""Rows as they are written, made from a layout and the documents' tokens, some at a time."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipeline.produce.pack import Layout
+from maxlm.blocks.format import PADDING_DOMAIN, Rows
+
+_CHUNK_TOKENS = 1_000_000  # places at a time: some 30 MB while a chunk is being made
+
+
+class Documents(NamedTuple):
+    """The documents of a layout, one entry a use. All but `tokens` are `[uses]`."""
+
+    tokens: np.ndarray  # integer `[tokens]`, of all documents, in any order
+    offsets: np.ndarray  # int64, where in `tokens` the document begins
+    prompts: np.ndarray  # int64, how many of its first tokens are a prompt: context that is not learnt from
+    domains: np.ndarray  # uint8
+
+
+def rows_of(
+    documents: Documents,
+    layout: Layout,
+    row_tokens: int,
+    start: int,
+    end: int,
+    pad_id: int,
+    chunk_tokens: int = _CHUNK_TOKENS,
+) -> Iterator[Rows]:
+    """The rows [start, end) of a layout, about `chunk_tokens` at a time. Places without a token are padding."""
+    step = max(1, chunk_tokens // row_tokens)
+    for first in range(start, end, step):
+        yield _chunk(documents, layout, row_tokens, first, min(first + step, end), pad_id)
+
+
+def _chunk(documents: Documents, layout: Layout, row_tokens: int, start: int, end: int, pad_id: int) -> Rows:
+    bounds = np.searchsorted(layout.row, [start, end])
+    use, begin, length, repeated, row, column = (part[bounds[0] : bounds[1]] for part in layout)
+    shape = (end - start, row_tokens)
+    tokens = np.full(shape, pad_id, documents.tokens.dtype)
+    starts, learn = np.zeros(shape, bool), np.zeros(shape, bool)
+    domains = np.full(shape, PADDING_DOMAIN, np.uint8)
+    place = (row - start) * row_tokens + column
+    starts.ravel()[place] = True
+    starts[:, 0] = True
+    # One entry a token from here on; successive numbers within a piece, from a start of its own.
+    counted = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    places = np.repeat(place, length) + counted
+    tokens.ravel()[places] = documents.tokens[np.repeat(documents.offsets[use] + begin, length) + counted]
+    domains.ravel()[places] = np.repeat(documents.domains[use], length)
+    context = np.maximum(repeated, documents.prompts[use] - begin)
+    learn.ravel()[places] = counted >= np.repeat(context, length)
+    return Rows(tokens, starts, learn, domains)
