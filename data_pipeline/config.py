@@ -25,8 +25,9 @@ class SourceConfig:
     domain: str = "auto"  # "auto": code by file name, else the language ("zh", "en", "other")
     # Rows: the column of the text (several, with commas between, are joined); "": text, content or completion
     text_key: str = ""
-    # Rows: what other columns are for, as name -> column: text (in place of text_key), source, domain, language, and
-    # any name in the metadata; "a.b" is b within a
+    # Rows: what other columns are for, as name -> column: text (in place of text_key), prompt and completion (one
+    # document, of which only the completion is learnt), source, domain, language, and any name in the metadata; "a.b"
+    # is b within a
     columns: dict[str, str] = field(default_factory=dict)
     metadata: tuple[str, ...] = ("*",)  # which of the other columns are kept beside the text; "*": all plain values
     split: str = ""  # text files: "": one document a file; "blank_lines": one a paragraph; else what stands between two

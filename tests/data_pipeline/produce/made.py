@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ def dataset(folder: Path, documents: list[tuple[str, str]] | None = None) -> Pat
     write_documents(folder, texts.corpus(documents=80) if documents is None else documents)
     train((text for _, text in texts.corpus(documents=120)), folder / TOKENIZER, vocab_size=512, spare_tokens=8)
     return folder
+
+
+def edit_texts(dataset: Path, edit: Callable[[str], str]) -> None:
+    """Changes the texts of all documents in place."""
+    for path in sorted((dataset / DOCUMENTS).glob("*.parquet")):
+        table = pq.read_table(path)
+        edited = pa.array([edit(text) for text in table["text"].to_pylist()], pa.string())
+        pq.write_table(table.set_column(table.column_names.index("text"), "text", edited), path)
 
 
 def copy(source: Path, target: Path) -> Path:
