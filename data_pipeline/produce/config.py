@@ -36,7 +36,7 @@ class ProduceConfig:
     @property
     def sizes(self) -> tuple[int, ...]:
         """block_tokens as a list."""
-        return self.block_tokens if isinstance(self.block_tokens, tuple) else (self.block_tokens,)
+        return (self.block_tokens,) if isinstance(self.block_tokens, int) else self.block_tokens
 
     def __post_init__(self) -> None:
         if self.seq_len < 2 or not self.sizes or min(self.sizes) < self.seq_len + 1:

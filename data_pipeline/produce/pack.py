@@ -18,6 +18,7 @@ import numpy as np
 from data_pipeline.produce.best_fit import best_fit, bins_needed
 from data_pipeline.produce.hashing import shuffled
 
+_ROUNDS = 6  # in which the lengths of rows are brought into balance; each packs once
 Packer = Literal["concatenate", "best_fit"]
 
 
@@ -31,22 +32,28 @@ class Shape:
 
     @property
     def capacity(self) -> int:
+        """Places in all rows."""
         return sum(count * (length + 1) for length, count in self.rows.items())
 
-    def targets(self, tokens: int) -> dict[int, int]:
-        """Of `tokens`, those for rows of each length, by the places that these have."""
-        return {length: tokens * count * (length + 1) // self.capacity for length, count in self.rows.items()}
 
+class Pieces(NamedTuple):
+    """Pieces of documents, all int64 `[pieces]`."""
 
-class Layout(NamedTuple):
-    """Pieces in rows of one length, in the order of their places, all int64 `[pieces]`."""
-
-    use: np.ndarray  # whose: an index into the uses that were laid out
+    use: np.ndarray  # whose: an index into the uses that are packed
     begin: np.ndarray  # the document's token that it begins with
     length: np.ndarray  # tokens, those repeated included
     repeated: np.ndarray  # how many of its first tokens stand in the piece before it, too
-    row: np.ndarray
-    column: np.ndarray
+
+    def at(self, which: np.ndarray) -> "Pieces":
+        return Pieces(*(column[which] for column in self))
+
+
+class Layout(NamedTuple):
+    """Pieces in rows of one length, in the order of their places."""
+
+    pieces: Pieces
+    row: np.ndarray  # int64 `[pieces]`
+    column: np.ndarray  # int64 `[pieces]`
 
 
 def cut(lengths: np.ndarray, groups: np.ndarray, budgets: np.ndarray) -> np.ndarray:
@@ -65,55 +72,70 @@ def lay_out(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, 
     Args:
       kept: tokens of each use, int64 `[uses]`.
     """
+    order = _shuffled(kept, seed, block)
+    if shape.packer == "concatenate":
+        (length,) = shape.rows
+        return {length: _one_after_the_other(order, kept[order], length + 1)}
     layouts = {}
-    for length, uses in _shared_out(shape, kept, seed, block).items():
-        if shape.packer == "concatenate":
-            layouts[length] = _one_after_the_other(uses, kept[uses], length + 1)
-            continue
-        use, begin, size, repeated = _split(uses, kept[uses], length + 1, shape.overlap)
-        row, column, rows = best_fit(size, length + 1)
+    for length, pieces in _shared_out(shape, order, kept).items():
+        row, column, rows = best_fit(pieces.length, length + 1)
         row = np.argsort(shuffled(rows, seed, block, "rows", length))[row]  # else they would stand in order of fill
-        order = np.lexsort((column, row))
-        layouts[length] = Layout(*(a[order] for a in (use, begin, size, repeated, row, column)))
+        places = np.lexsort((column, row))
+        layouts[length] = Layout(pieces.at(places), row[places], column[places])
     return layouts
 
 
 def rows_needed(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, int]:
     """How many rows of each length `lay_out` fills."""
-    needed = {}
-    for length, uses in _shared_out(shape, kept, seed, block).items():
-        if shape.packer == "concatenate":
-            needed[length] = -(-int(kept.sum()) // (length + 1))
-        else:
-            needed[length] = bins_needed(_split(uses, kept[uses], length + 1, shape.overlap)[2], length + 1)
-    return needed
+    if shape.packer == "concatenate":
+        return {length: -(-int(kept.sum()) // (length + 1)) for length in shape.rows}
+    shared = _shared_out(shape, _shuffled(kept, seed, block), kept)
+    return {length: bins_needed(pieces.length, length + 1) for length, pieces in shared.items()}
 
 
-def _shared_out(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, np.ndarray]:
-    """The uses that go into rows of each length, shuffled, int64 `[uses]`.
-
-    Rows of a length take documents that are too long for shorter ones first, then any, up to their share of the tokens.
-    """
+def _shuffled(kept: np.ndarray, seed: int, block: int) -> np.ndarray:
     order = shuffled(len(kept), seed, block, "pack")
-    order = order[kept[order] > 0]
-    lengths, targets, shared = list(shape.rows), shape.targets(int(kept.sum())), {}
-    for length, shorter in pairwise(lengths):
-        first = np.argsort(kept[order] <= shorter + 1, kind="stable")
-        order = order[first]
-        count = int(np.searchsorted(np.cumsum(kept[order]), targets[length], side="right"))
-        shared[length], order = order[:count], order[count:]
-    shared[lengths[-1]] = order
-    return shared
+    return order[kept[order] > 0]
 
 
-def _split(uses: np.ndarray, kept: np.ndarray, capacity: int, overlap: int) -> tuple[np.ndarray, ...]:
-    """(use, begin, length, repeated) of the pieces of at most `capacity` tokens that documents fall into."""
-    stride = capacity - overlap
-    count = 1 + np.maximum(0, -(-(kept - capacity) // stride))
+def _shared_out(shape: Shape, order: np.ndarray, kept: np.ndarray) -> dict[int, Pieces]:
+    """The pieces that go into rows of each length, so that all lengths run out of rows at about the same time."""
+    longest = max(shape.rows) + 1
+    uses = Pieces(order, np.zeros_like(order), kept[order], np.zeros_like(order))
+    pieces = _split(uses, longest, shape.overlap)
+    share = np.array([count * (length + 1) for length, count in shape.rows.items()]) / shape.capacity
+    best, least = {}, np.inf
+    for _ in range(_ROUNDS):
+        shared = _by_length(shape, pieces, share)
+        filled = np.array([bins_needed(shared[n].length, n + 1) / count for n, count in shape.rows.items()])
+        if filled.max() < least:
+            best, least = shared, filled.max()
+        if filled.min() >= 0.999 * filled.max():
+            break
+        share /= np.maximum(filled, 1e-3 * filled.max())
+        share /= share.sum()
+    return best
+
+
+def _by_length(shape: Shape, pieces: Pieces, share: np.ndarray) -> dict[int, Pieces]:
+    """Rows of each length take pieces that are too long for shorter ones first, then any, up to a share of all."""
+    lengths, targets, shared = list(shape.rows), share * pieces.length.sum(), {}
+    for (length, shorter), target in zip(pairwise(lengths), targets, strict=False):
+        pieces = pieces.at(np.argsort(pieces.length <= shorter + 1, kind="stable"))
+        count = int(np.searchsorted(np.cumsum(pieces.length), target, side="right"))
+        shared[length] = pieces.at(np.arange(count))
+        pieces = _split(pieces.at(np.arange(count, len(pieces.use))), shorter + 1, shape.overlap)
+    return {**shared, lengths[-1]: pieces}
+
+
+def _split(pieces: Pieces, capacity: int, overlap: int) -> Pieces:
+    """Pieces of more than `capacity` tokens as several, each of which but the first repeats `overlap`."""
+    count = 1 + np.maximum(0, -(-(pieces.length - capacity) // (capacity - overlap)))
     number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    begin = number * stride
-    end = np.minimum(begin + capacity, np.repeat(kept, count))
-    return np.repeat(uses, count), begin, end - begin, np.where(number > 0, overlap, 0)
+    whole = pieces.at(np.repeat(np.arange(len(count)), count))
+    begin = number * (capacity - overlap)
+    length = np.minimum(begin + capacity, whole.length) - begin
+    return Pieces(whole.use, whole.begin + begin, length, np.where(number > 0, overlap, whole.repeated))
 
 
 def _one_after_the_other(uses: np.ndarray, kept: np.ndarray, capacity: int) -> Layout:
@@ -125,10 +147,8 @@ def _one_after_the_other(uses: np.ndarray, kept: np.ndarray, capacity: int) -> L
     row = np.repeat(first, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     begin = np.maximum(np.repeat(starts, count), row * capacity)
     end = np.minimum(np.repeat(ends, count), (row + 1) * capacity)
-    zeros = np.zeros(len(row), np.int64)
-    return Layout(
-        np.repeat(uses, count), begin - np.repeat(starts, count), end - begin, zeros, row, begin - row * capacity
-    )
+    pieces = Pieces(np.repeat(uses, count), begin - np.repeat(starts, count), end - begin, np.zeros_like(row))
+    return Layout(pieces, row, begin - row * capacity)
 
 
 def cuts(layouts: Mapping[int, Layout], kept: np.ndarray, row_tokens: int) -> np.ndarray:
@@ -137,11 +157,12 @@ def cuts(layouts: Mapping[int, Layout], kept: np.ndarray, row_tokens: int) -> np
     Args:
       row_tokens: of the longest rows; documents beyond it count apart.
     """
-    found = np.zeros((2, 2), np.int64)
+    tokens = np.zeros(len(kept), np.int64)
     for layout in layouts.values():
-        behind = layout.begin > 0
-        tokens = np.bincount(layout.use[behind], (layout.length - layout.repeated)[behind], len(kept))
-        for too_long in (0, 1):
-            these = tokens[(tokens > 0) & ((kept > row_tokens) == too_long)]
-            found[too_long] += len(these), int(these.sum())
-    return found.ravel()
+        pieces = layout.pieces.at(layout.pieces.begin > 0)
+        np.add.at(tokens, pieces.use, pieces.length - pieces.repeated)
+    found = []
+    for too_long in (False, True):
+        behind = tokens[(tokens > 0) & ((kept > row_tokens) == too_long)]
+        found += [len(behind), int(behind.sum())]
+    return np.array(found, np.int64)

@@ -102,7 +102,7 @@ class Part:
                 shards = [future.result() for future in futures]
             finally:
                 pool.shutdown(cancel_futures=True)
-        repeated = sum(int(layout.repeated.sum()) for layout in layouts.values())
+        repeated = sum(int(layout.pieces.repeated.sum()) for layout in layouts.values())
         return Written(shards, cuts(layouts, chosen.kept, self._info.row_format.row_tokens), repeated)
 
     def _write_shard(

@@ -37,7 +37,9 @@ def rows_of(
 
 def _chunk(documents: Documents, layout: Layout, row_tokens: int, start: int, end: int, pad_id: int) -> Rows:
     bounds = np.searchsorted(layout.row, [start, end])
-    use, begin, length, repeated, row, column = (part[bounds[0] : bounds[1]] for part in layout)
+    which = np.arange(*bounds)
+    use, begin, length, repeated = layout.pieces.at(which)
+    row, column = layout.row[which], layout.column[which]
     shape = (end - start, row_tokens)
     tokens = np.full(shape, pad_id, documents.tokens.dtype)
     starts, learn = np.zeros(shape, bool), np.zeros(shape, bool)

@@ -20,6 +20,7 @@ from data_pipeline.produce.config import ProduceConfig
 from data_pipeline.produce.corpus import Corpus
 from data_pipeline.produce.ledger import Ledger
 from maxlm.blocks.reader import BlockStore
+from maxlm.config import freeze, to_dict
 from maxlm.tokenizer.train import train
 from tests import texts
 
@@ -40,12 +41,21 @@ PRODUCE = ProduceConfig(
     poll_s=0.02,
     workers=2,
 )
+UNIT = PRODUCE.row_multiple * (SEQ_LEN + 1)  # places in a batch of full rows
+# Keys of config.produce that make blocks as varied as they can be.
+VARIED: dict[str, Any] = {
+    "pack": "best_fit",
+    "row_lengths": {"63": 0.5, "21": 0.25, "9": 0.25},
+    "overlap": 4,
+    "parts": 3,
+    "block_tokens": (5 * UNIT, 9 * UNIT),
+}
 CONFIG = DataConfig(mixture=MIXTURE, produce=PRODUCE, tokenizer=TokenizerConfig(vocab_size=512))
 
 
 def config(mixture: dict[str, float] | None = None, **produce: Any) -> DataConfig:
     """CONFIG with some keys of `produce` changed."""
-    changed = dataclasses.replace(PRODUCE, **produce)
+    changed = freeze(ProduceConfig, to_dict(PRODUCE) | produce)
     return dataclasses.replace(CONFIG, produce=changed, mixture=MIXTURE if mixture is None else mixture)
 
 
@@ -88,6 +98,10 @@ def copy(source: Path, target: Path) -> Path:
     for name in (DOCUMENTS, TOKENIZER):
         shutil.copytree(source / name, target / name)
     return target
+
+
+def remove_block(dataset: Path, block: int) -> None:
+    shutil.rmtree(dataset / "blocks" / f"block-{block:05d}")
 
 
 def block_bytes(dataset: Path) -> dict[str, bytes]:
