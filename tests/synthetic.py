@@ -95,3 +95,28 @@ def make_dataset(
     held_out = make_rows(np.random.default_rng([seed, 10_000]), validation_rows, seq_len + 1, vocab)
     write_rows(dataset / "validation" / "block-00000", row_format, held_out, 0, digest)
     return os.fspath(dataset)
+
+
+def make_varied_dataset(dataset: PathLike, *, blocks: int, rows: dict[int, int], vocab: int = 128) -> str:
+    """A data set whose blocks hold rows of several lengths, the longest first; returns its path."""
+    dataset, seq_len, digest = as_path(dataset), max(rows), "0" * 64
+    dataset.mkdir(parents=True, exist_ok=True)
+    named = {str(length): count for length, count in rows.items()}
+    info = DatasetInfo(digest, vocab, seq_len, (named,), DOMAINS)
+    save(dataset / "dataset.json", info)
+    for block in range(blocks):
+        folder = dataset / "blocks" / f"block-{block:05d}"
+        with new_block(folder) as publish:
+            made = {n: make_rows(np.random.default_rng([block, n]), count, n + 1, vocab) for n, count in rows.items()}
+            plans = plan_shards(list(rows.items()), shard_tokens=100 * seq_len)
+            shards = [
+                write_shard(folder, run[0], info.format_of(run[0].seq_len), [made[run[0].seq_len]]) for run in plans
+            ]
+            domains = np.concatenate([each.domains.ravel() for each in made.values()])
+            tokens = {name: int((domains == i).sum()) for i, name in enumerate(DOMAINS)}
+            publish(
+                block=block, seq_len=seq_len, rows=sum(rows.values()), shards=tuple(shards), documents=1, seed=0,
+                account=TokenAccount(len(domains), len(domains), 0, 0), domain_tokens=tokens, source_tokens=tokens,
+                tokenizer_digest=digest, selection=(block, block + 1),
+            )  # fmt: skip
+    return os.fspath(dataset)

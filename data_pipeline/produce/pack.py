@@ -18,6 +18,7 @@ import numpy as np
 from data_pipeline.produce.best_fit import best_fit, bins_needed
 from data_pipeline.produce.hashing import shuffled
 
+_RESERVE = 0.97  # of the room in long rows, for pieces that need them; the rest is for what fits in between
 _ROUNDS = 6  # in which the lengths of rows are brought into balance; each packs once
 Packer = Literal["concatenate", "best_fit"]
 
@@ -118,10 +119,15 @@ def _shared_out(shape: Shape, order: np.ndarray, kept: np.ndarray) -> dict[int, 
 
 
 def _by_length(shape: Shape, pieces: Pieces, share: np.ndarray) -> dict[int, Pieces]:
-    """Rows of each length take pieces that are too long for shorter ones first, then any, up to a share of all."""
+    """Rows of each length take pieces too long for shorter ones first, then any, up to a share of all tokens.
+
+    Of the share a little is left to the others even so: between long pieces alone, much room would stay empty.
+    """
     lengths, targets, shared = list(shape.rows), share * pieces.length.sum(), {}
     for (length, shorter), target in zip(pairwise(lengths), targets, strict=False):
-        pieces = pieces.at(np.argsort(pieces.length <= shorter + 1, kind="stable"))
+        too_long = pieces.length > shorter + 1
+        first = too_long & (np.cumsum(pieces.length * too_long) <= _RESERVE * target)
+        pieces = pieces.at(np.lexsort((too_long, ~first)))
         count = int(np.searchsorted(np.cumsum(pieces.length), target, side="right"))
         shared[length] = pieces.at(np.arange(count))
         pieces = _split(pieces.at(np.arange(count, len(pieces.use))), shorter + 1, shape.overlap)
