@@ -11,7 +11,7 @@ import numpy as np
 from data_pipeline.produce.corpus import Corpus
 from data_pipeline.produce.pack import Layout, Shape, cuts, lay_out, rows_needed
 from data_pipeline.produce.rows import Documents, rows_of
-from data_pipeline.produce.tokenise import TokenFile, TokenSpool
+from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.blocks.format import Rows
 from maxlm.blocks.manifest import DatasetInfo, Shard
 from maxlm.blocks.writer import ShardPlan, write_shard
@@ -91,11 +91,11 @@ class Part:
         """
         layouts = lay_out(job.shape, chosen.kept, job.seed, job.block)
         offsets, _, prompts = self._spool.find(chosen.ordinals)
-        tokens = self._spool.tokens()
-        documents = Documents(tokens.array, offsets, prompts, self._corpus.domain[chosen.ordinals])
+        domains, dtype = self._corpus.domain[chosen.ordinals], self._info.row_format.token_dtype
+        documents = Documents(self._spool.read, dtype, offsets, prompts, domains)
         with ThreadPoolExecutor(self._workers, thread_name_prefix="write") as pool:
             futures = [
-                pool.submit(self._write_shard, documents, layouts[shard.seq_len], shard, job.folder, tokens)
+                pool.submit(self._write_shard, documents, layouts[shard.seq_len], shard, job.folder)
                 for shard in job.shards
             ]
             try:
@@ -105,17 +105,14 @@ class Part:
         repeated = sum(int(layout.pieces.repeated.sum()) for layout in layouts.values())
         return Written(shards, cuts(layouts, chosen.kept, self._info.row_format.row_tokens), repeated)
 
-    def _write_shard(
-        self, documents: Documents, layout: Layout, shard: ShardPlan, folder: str, tokens: TokenFile
-    ) -> Shard:
-        row_format = self._info.format_of(shard.seq_len)
-        chunks = rows_of(documents, layout, row_format.row_tokens, shard.start, shard.end, self._tokenizer.pad_id)
-        return write_shard(folder, shard, row_format, self._checked(chunks, tokens))
+    def _write_shard(self, documents: Documents, layout: Layout, shard: ShardPlan, folder: str) -> Shard:
+        row_format, pad_id = self._info.format_of(shard.seq_len), self._tokenizer.pad_id
+        chunks = rows_of(documents, layout, row_format.row_tokens, shard.start, shard.end, pad_id)
+        return write_shard(folder, shard, row_format, self._checked(chunks))
 
-    def _checked(self, chunks: Iterator[Rows], tokens: TokenFile) -> Iterator[Rows]:
+    def _checked(self, chunks: Iterator[Rows]) -> Iterator[Rows]:
         for chunk in chunks:
             self._check()
-            tokens.release()
             yield chunk
 
     def clear(self) -> None:

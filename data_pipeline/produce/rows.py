@@ -1,6 +1,6 @@
 """Rows as they are written, made from a layout and the documents' tokens, some at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +12,11 @@ _CHUNK_TOKENS = 1_000_000  # places at a time: some 30 MB while a chunk is being
 
 
 class Documents(NamedTuple):
-    """The documents of a layout, one entry a use. All but `tokens` are `[uses]`."""
+    """The documents of a layout, one entry a use; their tokens stand somewhere, one document after the other."""
 
-    tokens: np.ndarray  # integer `[tokens]`, of all documents, in any order
-    offsets: np.ndarray  # int64, where in `tokens` the document begins
+    read: Callable[[int, np.ndarray], None]  # fills an array `[tokens]` with the tokens from a place on
+    dtype: np.dtype  # of tokens
+    offsets: np.ndarray  # int64, the place where the document begins
     prompts: np.ndarray  # int64, how many of its first tokens are a prompt: context that is not learnt from
     domains: np.ndarray  # uint8
 
@@ -41,16 +42,20 @@ def _chunk(documents: Documents, layout: Layout, row_tokens: int, start: int, en
     use, begin, length, repeated = layout.pieces.at(which)
     row, column = layout.row[which], layout.column[which]
     shape = (end - start, row_tokens)
-    tokens = np.full(shape, pad_id, documents.tokens.dtype)
+    tokens = np.full(shape, pad_id, documents.dtype)
     starts, learn = np.zeros(shape, bool), np.zeros(shape, bool)
     domains = np.full(shape, PADDING_DOMAIN, np.uint8)
     place = (row - start) * row_tokens + column
     starts.ravel()[place] = True
     starts[:, 0] = True
+    flat = tokens.ravel()
+    for where, count, offset in zip(
+        place.tolist(), length.tolist(), (documents.offsets[use] + begin).tolist(), strict=True
+    ):
+        documents.read(offset, flat[where : where + count])
     # One entry a token from here on; successive numbers within a piece, from a start of its own.
     counted = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     places = np.repeat(place, length) + counted
-    tokens.ravel()[places] = documents.tokens[np.repeat(documents.offsets[use] + begin, length) + counted]
     domains.ravel()[places] = np.repeat(documents.domains[use], length)
     context = np.maximum(repeated, documents.prompts[use] - begin)
     learn.ravel()[places] = counted >= np.repeat(context, length)

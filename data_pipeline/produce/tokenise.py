@@ -4,7 +4,6 @@ Threads, not processes: SentencePiece lets go of the interpreter's lock while it
 buffer a document, so that little is left to do under the lock, and no worker outlives a producer that was killed.
 """
 
-import mmap
 import os
 import tempfile
 from collections import deque
@@ -81,29 +80,20 @@ class TokenSpool:
         return columns[1], columns[2]
 
     def find(self, ordinals: np.ndarray) -> np.ndarray:
-        """Where in `tokens` documents begin, their tokens, and those of their prompts, int64 `[3, documents]`."""
+        """Where documents begin, how many tokens they have, and how many of a prompt, int64 `[3, documents]`."""
         return self._index.find(ordinals)
 
-    def tokens(self) -> "TokenFile":
-        """All tokens so far."""
-        return TokenFile(self._file.fileno(), self._dtype, self._written)
+    def read(self, offset: int, out: np.ndarray) -> None:
+        """Fills `out` `[tokens]`, of the spool's dtype, with the tokens from `offset` on. Threads may read at once.
 
-
-class TokenFile:
-    """A file of tokens as an array, whose pages do not stay with the process.
-
-    Attributes:
-      array: read-only `[tokens]`.
-    """
-
-    def __init__(self, descriptor: int, dtype: np.dtype, size: int):
-        self._map = mmap.mmap(descriptor, size * dtype.itemsize, access=mmap.ACCESS_READ) if size else None
-        self.array = np.empty(0, dtype) if self._map is None else np.frombuffer(self._map, dtype)
-
-    def release(self) -> None:
-        """Gives back the memory that reading took; what is read again comes from the system's cache or the disk."""
-        if self._map is not None:
-            self._map.madvise(mmap.MADV_DONTNEED)
+        A call a piece, and no mapped file: its pages would count as this process's memory.
+        """
+        raw, done = out.view(np.uint8).data, 0
+        while done < len(raw):
+            count = os.preadv(self._file.fileno(), [raw[done:]], offset * self._dtype.itemsize + done)
+            if not count:
+                raise OSError(f"the tokens of a block end before {offset + len(out)}")
+            done += count
 
 
 def encode_batches(tokenizer: Tokenizer, batches: Iterable[Texts], workers: int) -> Iterator[Encoded]:

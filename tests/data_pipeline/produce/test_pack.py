@@ -37,7 +37,14 @@ def uses(draw):
     prompts = np.array([draw(st.sampled_from([0, 0, 0, 1, length // 2, length - 1])) for length in lengths])
     domains = np.array([draw(st.integers(0, 2)) for _ in lengths], np.uint8)
     tokens = np.concatenate([1000 * i + np.arange(length) for i, length in enumerate(lengths)])
-    return Documents(tokens, np.cumsum(lengths) - lengths, prompts, domains), kept
+    return documents_of(tokens, np.cumsum(lengths) - lengths, prompts, domains), kept
+
+
+def documents_of(tokens, offsets, prompts, domains):
+    def read(offset, out):
+        out[:] = tokens[offset : offset + len(out)]
+
+    return Documents(read, tokens.dtype, offsets, prompts, domains)
 
 
 def made(documents, kept, shape, spare=0, chunk_tokens=1_000_000):
@@ -160,7 +167,7 @@ def test_long_documents_go_into_long_rows_and_short_ones_do_not_pay_for_them():
 
 
 def test_a_repetition_is_context_for_what_follows():
-    documents = Documents(np.arange(20), np.zeros(1, int), np.array([2]), np.zeros(1, np.uint8))
+    documents = documents_of(np.arange(20), np.zeros(1, int), np.array([2]), np.zeros(1, np.uint8))
     shape = Shape("best_fit", {7: 9}, overlap=3)
     (layout,) = pack.lay_out(shape, np.array([20]), 0, 0).values()
     (rows,) = rows_of(documents, layout, 8, 0, 4, PAD)
@@ -181,7 +188,7 @@ def test_a_used_up_budget_leaves_documents_out():
 @pytest.mark.parametrize("packer", ["concatenate", "best_fit"])
 def test_order_depends_on_seed_and_block(packer):
     lengths = np.full(30, 3)
-    documents = Documents(np.arange(90), np.arange(0, 90, 3), np.zeros(30, int), np.zeros(30, np.uint8))
+    documents = documents_of(np.arange(90), np.arange(0, 90, 3), np.zeros(30, int), np.zeros(30, np.uint8))
     found = set()
     for seed, block in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 0)):
         (layout,) = pack.lay_out(Shape(packer, {8: 10}), lengths, seed, block).values()

@@ -21,24 +21,29 @@ def texts_of(dataset):
     return [text for path in paths for text in pq.read_table(path)["text"].to_pylist()]
 
 
+def tokens_of(spool, begin, length):
+    tokens = np.empty(length, "<u2")
+    spool.read(int(begin), tokens)
+    return tokens.tolist()
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_documents_come_back_as_they_were_encoded(prepared, parts, tmp_path, workers):
     corpus, tokenizer = parts
     spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, workers)
     lengths, prompts = spool.add(np.array([0, 3, 50, 79]))
     spool.add(np.array([4, 60]))
-    texts, file = texts_of(prepared), spool.tokens()
+    texts = texts_of(prepared)
     order = np.array([79, 4, 0, 50, 3, 3, 60])
     for ordinal, begin, length, prompt in zip(order, *spool.find(order), strict=True):
         expected = [tokenizer.bos_id, *tokenizer.encode(texts[ordinal]), tokenizer.eos_id]
-        assert file.array[begin : begin + length].tolist() == expected
+        assert tokens_of(spool, begin, length) == expected
+        assert tokens_of(spool, begin + 1, 1) == expected[1:2]
         assert prompt == 0
     assert (spool.find(np.array([0, 3, 50, 79]))[1:] == [lengths, prompts]).all()
-    before = file.array.tolist()
-    file.release()
-    assert file.array.tolist() == before  # what was given back can be read again
     spool.clear()
-    assert len(spool.tokens().array) == 0
+    with pytest.raises(OSError, match="the tokens of a block end before 1"):
+        tokens_of(spool, 0, 1)
     with pytest.raises(KeyError):
         spool.find(np.array([3]))
     spool.add(np.array([3]))
