@@ -7,6 +7,7 @@ from typing import Any, Literal
 import ml_collections
 
 from data_pipeline.mix.config import MixtureConfig, OrderConfig, SelectConfig, StageConfig, check_stages
+from data_pipeline.produce.config import ProduceConfig
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError, did_you_mean
@@ -26,8 +27,9 @@ class SourceConfig:
     domain: str = "auto"  # "auto": code by file name, else the language ("zh", "en", "other")
     # Rows: the column of the text (several, with commas between, are joined); "": text, content or completion
     text_key: str = ""
-    # Rows: what other columns are for, as name -> column: text (in place of text_key), source, domain, language, and
-    # any name in the metadata; "a.b" is b within a
+    # Rows: what other columns are for, as name -> column: text (in place of text_key), prompt and completion (one
+    # document, of which only the completion is learnt), source, domain, language, and any name in the metadata; "a.b"
+    # is b within a
     columns: dict[str, str] = field(default_factory=dict)
     metadata: tuple[str, ...] = ("*",)  # which of the other columns are kept beside the text; "*": all plain values
     split: str = ""  # text files: "": one document a file; "blank_lines": one a paragraph; else what stands between two
@@ -168,21 +170,6 @@ class KeepConfig:
 
 
 @dataclass(frozen=True)
-class ProduceConfig:
-    seq_len: int = 512  # tokens of context; a row holds one more, the last target
-    block_tokens: int = 1_000_000_000  # tokens of a block, rounded down to whole multiples of row_multiple rows
-    row_multiple: int = 8  # rows of a block are a multiple of this: the training batch, so that none is part empty
-    num_blocks: int = 0  # stop after this many; 0: go on until the training run says it's finished
-    ahead: int = 2  # finished blocks kept ahead of the training run
-    shard_rows: int = 65_536  # rows per array_record file
-    holdout: float = 0.01  # share of documents set aside for validation, by the hash of their id
-    holdout_tokens: int = 10_000_000  # at most this many of them become the validation block
-    seed: int = 0
-    poll_s: float = 0.5  # how often to look whether the training run has moved on
-    workers: int = 0  # threads that tokenise; 0: one per core; the blocks do not depend on it
-
-
-@dataclass(frozen=True)
 class DataConfig:
     """The root of a data config file."""
 
@@ -208,14 +195,7 @@ class DataConfig:
         if not self.sources:
             raise ConfigError("config.sources: no source of text is named")
         check_stages(self.order, self.stages, self.select.decay)
-        if self.produce.seq_len < 2 or self.produce.block_tokens < self.produce.seq_len + 1:
-            raise ConfigError("config.produce: a block must hold at least one row of seq_len + 1 tokens")
-        if not 0 <= self.produce.holdout < 1:
-            raise ConfigError(f"config.produce.holdout: {self.produce.holdout} is outside [0, 1)")
         _check_scores(self)
-        for name in ("row_multiple", "shard_rows"):
-            if getattr(self.produce, name) < 1:
-                raise ConfigError(f"config.produce.{name}: {getattr(self.produce, name)} is less than 1")
 
 
 def _check_scores(config: DataConfig) -> None:

@@ -259,14 +259,34 @@ def daft_on_ray() -> ModuleType:
     Raises:
       ConfigError: Ray is not installed, or no cluster answers.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("config.runner: 'ray' needs the package: pip install ray, or use config.runner='native'")
+    _require_ray()
     daft = daft_module()
     try:
         daft.set_runner_ray(noop_if_initialized=True)
     except ConnectionError as error:
         raise ConfigError(f"config.runner: no Ray cluster answers at RAY_ADDRESS ({error})") from error
     return daft
+
+
+def ray_module() -> ModuleType:
+    """The ray module, connected to the cluster that RAY_ADDRESS names; without it, to one started here.
+
+    Raises:
+      ConfigError: Ray is not installed, or no cluster answers.
+    """
+    _require_ray()
+    import ray
+
+    try:
+        ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False)
+    except ConnectionError as error:
+        raise ConfigError(f"config.runner: no Ray cluster answers at RAY_ADDRESS ({error})") from error
+    return ray
+
+
+def _require_ray() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("config.runner: 'ray' needs the package: pip install ray, or use config.runner='native'")
 
 
 def _on_ray(work: Callable[[str, Any], None], jobs: Mapping[str, Any]) -> None:

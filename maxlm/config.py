@@ -150,7 +150,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _convert(next(arg for arg in args if arg is not type(None)), value, where)
+        kinds = [arg for arg in args if arg is not type(None)]
+        lists = [kind for kind in kinds if typing.get_origin(kind) is tuple]
+        return _convert((lists if isinstance(value, list) and lists else kinds)[0], value, where)
     if origin is typing.Literal:
         if value not in args:
             raise ConfigError(f"{where}: {value!r} is not a choice{did_you_mean(str(value), map(str, args))}")

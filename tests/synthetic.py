@@ -1,12 +1,14 @@
 """Data sets made by rule, for tests of the training side that need no corpus."""
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from maxlm.blocks.format import RowFormat, Rows
-from maxlm.blocks.manifest import DatasetInfo, TokenAccount, save
-from maxlm.blocks.writer import write_block
+from maxlm.blocks.manifest import DatasetInfo, Manifest, TokenAccount, save
+from maxlm.blocks.writer import new_block, plan_shards, write_shard
 from maxlm.paths import PathLike, as_path
 
 DOMAINS = ("code", "en")
@@ -32,15 +34,33 @@ def make_rows(rng: np.random.Generator, rows: int, row_tokens: int, vocab: int) 
     return Rows(tokens, starts, np.ones(shape, bool), domains)
 
 
+def write_block(
+    folder: PathLike,
+    row_format: RowFormat,
+    chunks: Iterable[Rows],
+    *,
+    shard_rows: int,
+    **fields: Any,
+) -> Manifest:
+    """A block of exactly these rows; `fields`: the other fields of its manifest."""
+    rows = Rows(*(np.concatenate(columns) for columns in zip(*chunks, strict=True)))
+    seq_len, count = row_format.seq_len, len(rows.tokens)
+    with new_block(folder) as publish:
+        shards = [
+            write_shard(folder, plan, row_format, [Rows(*(column[plan.start : plan.end] for column in rows))])
+            for plan in plan_shards([(seq_len, count)], shard_rows * seq_len)[0]
+        ]
+        return publish(**({"seq_len": seq_len, "rows": count, "shards": tuple(shards)} | fields))
+
+
 def write_rows(folder: PathLike, row_format: RowFormat, rows: Rows, block: int, digest: str) -> None:
-    """A block of exactly these rows."""
+    """A block of exactly these rows, with a manifest that fits."""
     count = rows.tokens.size
     domain_tokens = {name: int((rows.domains == i).sum()) for i, name in enumerate(DOMAINS)}
     write_block(
         folder,
         row_format,
         [rows],
-        rows=len(rows.tokens),
         shard_rows=7,
         block=block,
         account=TokenAccount(count, count, 0, 0),
@@ -68,10 +88,35 @@ def make_dataset(
     dataset = as_path(dataset)
     dataset.mkdir(parents=True, exist_ok=True)
     row_format = RowFormat(seq_len, vocab)
-    save(dataset / "dataset.json", DatasetInfo(digest, vocab, seq_len, rows, DOMAINS))
+    save(dataset / "dataset.json", DatasetInfo(digest, vocab, seq_len, ({str(seq_len): rows},), DOMAINS))
     for block in range(blocks):
         made = make_rows(np.random.default_rng([seed, block]), rows, seq_len + 1, vocab)
         write_rows(dataset / "blocks" / f"block-{block:05d}", row_format, made, block, digest)
     held_out = make_rows(np.random.default_rng([seed, 10_000]), validation_rows, seq_len + 1, vocab)
     write_rows(dataset / "validation" / "block-00000", row_format, held_out, 0, digest)
+    return os.fspath(dataset)
+
+
+def make_varied_dataset(dataset: PathLike, *, blocks: int, rows: dict[int, int], vocab: int = 128) -> str:
+    """A data set whose blocks hold rows of several lengths, the longest first; returns its path."""
+    dataset, seq_len, digest = as_path(dataset), max(rows), "0" * 64
+    dataset.mkdir(parents=True, exist_ok=True)
+    named = {str(length): count for length, count in rows.items()}
+    info = DatasetInfo(digest, vocab, seq_len, (named,), DOMAINS)
+    save(dataset / "dataset.json", info)
+    for block in range(blocks):
+        folder = dataset / "blocks" / f"block-{block:05d}"
+        with new_block(folder) as publish:
+            made = {n: make_rows(np.random.default_rng([block, n]), count, n + 1, vocab) for n, count in rows.items()}
+            plans = plan_shards(list(rows.items()), shard_tokens=100 * seq_len)
+            shards = [
+                write_shard(folder, run[0], info.format_of(run[0].seq_len), [made[run[0].seq_len]]) for run in plans
+            ]
+            domains = np.concatenate([each.domains.ravel() for each in made.values()])
+            tokens = {name: int((domains == i).sum()) for i, name in enumerate(DOMAINS)}
+            publish(
+                block=block, seq_len=seq_len, rows=sum(rows.values()), shards=tuple(shards), documents=1, seed=0,
+                account=TokenAccount(len(domains), len(domains), 0, 0), domain_tokens=tokens, source_tokens=tokens,
+                tokenizer_digest=digest, selection=(block, block + 1),
+            )  # fmt: skip
     return os.fspath(dataset)

@@ -8,9 +8,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from data_pipeline import prompts
 from data_pipeline.config import SourceConfig
 
 TEXT_KEYS = ("text", "content", "completion")  # looked for in this order where a source names none
+PROMPTED = ("prompt", "completion")  # a row of both is one document, of which the completion alone is learnt
 LABELS = ("source", "domain", "language")  # columns that a row may bring along
 MAX_COLUMNS = 10_000  # of one row or table: more is a matrix, or a delimiter that is none
 # Objects in which corpora keep a row's metadata; their own columns count as the row's (Dolma, RedPajama, The Pile).
@@ -49,22 +51,37 @@ def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], st
         return Bad(number, "not_an_object", sample(shown()))
     if len(value) > MAX_COLUMNS:
         return Bad(number, "too_many_columns", f"{len(value):,} columns; at most {MAX_COLUMNS:,}")
-    keys = text_keys(source) or [key for key in TEXT_KEYS if value.get(key) is not None][:1]
+    prompted = _prompt_keys(value, source)
+    keys = prompted or text_keys(source) or [key for key in TEXT_KEYS if value.get(key) is not None][:1]
     texts = [_find(value, key) for key in keys]
     if not texts or any(text is None for text in texts):
         return Bad(number, "no_text", sample(shown()))
-    parts = [_joined(text) for text in texts]
-    if any(part is None for part in parts):
+    parts = [part for text in texts if (part := _joined(text)) is not None]
+    if len(parts) < len(texts):
         return Bad(number, "text_is_no_string", sample(shown()))
     labels = {}
     for name in LABELS:
         found = _find(value, source.columns.get(name, name))
         if isinstance(found, str):
             labels[name] = found
-    text = "\n\n".join(part for part in parts if part is not None)
+    text = ("" if prompted else "\n\n").join(parts)
     if has_lone_surrogate(text) or any(map(has_lone_surrogate, labels.values())):
         return Bad(number, "invalid_unicode", sample(shown()))
-    return Row(number, text, **labels, metadata=_metadata(value, source, keys))
+    metadata = _metadata(value, source, keys)
+    return Row(number, text, **labels, metadata=metadata | prompts.described(parts[0]) if prompted else metadata)
+
+
+def _prompt_keys(value: dict[str, Any], source: SourceConfig) -> list[str]:
+    """The columns of a prompt and its completion, one document; []: the row, or its source, has none.
+
+    Where a source names them, they are what its rows hold; else a row that has both, and no other text, is one.
+    """
+    keys = [source.columns.get(name, name) for name in PROMPTED]
+    if source.columns.keys() & set(PROMPTED):
+        return keys
+    others = [key for key in TEXT_KEYS if key not in PROMPTED]
+    there = [_find(value, key) is not None for key in keys]
+    return keys if all(there) and not text_keys(source) and all(value.get(key) is None for key in others) else []
 
 
 def text_keys(source: SourceConfig) -> list[str]:
@@ -77,7 +94,13 @@ def wanted_columns(source: SourceConfig, names: list[str]) -> list[str]:
     """Those of a table's columns that a document could need."""
     if "*" in source.metadata:
         return names
-    keys = {*(text_keys(source) or TEXT_KEYS), *LABELS, *source.columns.values(), *source.metadata, *_NESTED}
+    keys = {
+        *(text_keys(source) or (*TEXT_KEYS, *PROMPTED)),
+        *LABELS,
+        *source.columns.values(),
+        *source.metadata,
+        *_NESTED,
+    }
     return [name for name in names if name in keys or any(key.startswith(f"{name}.") for key in keys)]
 
 
@@ -125,7 +148,7 @@ def _metadata(value: dict[str, Any], source: SourceConfig, text_keys: list[str])
         if isinstance(inner, dict):
             found = {**inner, **found}
     # A name that `columns` gives to another column takes its place.
-    renamed = {name: key for name, key in source.columns.items() if name != "text" and name not in LABELS}
+    renamed = {name: key for name, key in source.columns.items() if name not in ("text", *PROMPTED, *LABELS)}
     found = {key: item for key, item in found.items() if key not in renamed.values()}
     found |= {name: _find(value, key) for name, key in renamed.items()}
     return plain_metadata(found, source)

@@ -4,13 +4,16 @@ A document's ordinal is its position in DATASET/documents/*.parquet, partitions 
 """
 
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from data_pipeline import prompts
 from data_pipeline.document import DOCUMENTS
 from data_pipeline.mix.index import open_index
 from data_pipeline.mix.indexing import open_documents, read_group
+from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path
 
 _BATCH_BYTES = 1 << 20  # text handed on at once; small enough that threads share the work evenly
@@ -42,20 +45,52 @@ class Corpus:
         return len(self.index)
 
     def texts(self, ordinals: np.ndarray) -> Iterator[tuple[np.ndarray, list[str]]]:
-        """The texts of `ordinals` (ascending, each once), a batch of about a megabyte at a time, in their order.
+        """(ordinals, texts): those of `batches`, as strings."""
+        return ((batch.ordinals, [text.decode() for text in batch.texts]) for batch in self.batches(ordinals))
+
+    def batches(self, ordinals: np.ndarray) -> Iterator["Texts"]:
+        """The texts of `ordinals` (ascending, each once), about a megabyte at a time, in their order.
 
         Raises:
-          DataError: a partition vanished or was damaged since it was indexed.
+          DataError: a partition vanished or was damaged since it was indexed, or a text lost its prompt.
         """
         firsts = self.index.row_groups
         bounds = np.searchsorted(ordinals, firsts)
         for i in np.flatnonzero(bounds[1:] > bounds[:-1]).tolist():
             wanted = ordinals[bounds[i] : bounds[i + 1]]
             path, number = self._row_groups[i]
-            table = read_group(open_documents(path), path, number, ["text"])
-            column = table.column("text").combine_chunks().take(pa.array(wanted - firsts[i]))
+            table = read_group(open_documents(path), path, number, ["text"], ["metadata"])
+            table = table.take(pa.array(wanted - firsts[i])).combine_chunks()
+            column = table.column("text").cast(pa.large_binary()).combine_chunks()
             for part in _batches(self.bytes[wanted]):
-                yield wanted[part], column[part].to_pylist()
+                texts = column[part].to_pylist()
+                yield Texts(wanted[part], texts, self._prompts(wanted[part], texts, table[part]))
+
+    def _prompts(self, ordinals: np.ndarray, texts: list[bytes], table: pa.Table) -> np.ndarray:
+        if "metadata" not in table.column_names or table.column("metadata").null_count == table.num_rows:
+            return np.zeros(len(texts), np.int64)
+        try:
+            return prompts.sizes(texts, table.column("metadata").to_pylist())
+        except prompts.EditedError as error:
+            raise DataError(f"{self.where(int(ordinals[error.number]))}: {error}") from error
+
+    def part(self, ordinals: np.ndarray, parts: int) -> np.ndarray:
+        """Which of `parts` disjoint parts each document belongs to: row groups take turns, int64 `[ordinals]`."""
+        return (np.searchsorted(self.index.row_groups, ordinals, side="right") - 1) % parts
+
+    def where(self, ordinal: int) -> str:
+        """The place of a document, for errors."""
+        group = int(np.searchsorted(self.index.row_groups, ordinal, side="right")) - 1
+        path, number = self._row_groups[group]
+        return f"{path}, row group {number}, row {ordinal - int(self.index.row_groups[group])}"
+
+
+class Texts(NamedTuple):
+    """Some documents' texts, one entry a document."""
+
+    ordinals: np.ndarray
+    texts: list[bytes]  # UTF-8
+    prompts: np.ndarray  # int64, bytes at the beginning that are a prompt
 
 
 def _batches(sizes: np.ndarray) -> Iterator[slice]:

@@ -249,11 +249,14 @@ def open_documents(path: PathLike) -> pq.ParquetFile:
         raise DataError(f"{path}: not readable as Parquet ({error})") from error
 
 
-def read_group(file: pq.ParquetFile, path: PathLike, row_group: int, columns: list[str]) -> pa.Table:
-    """Some columns of a row group as strings, none of them null."""
-    table = pa.table({name: _raw(file, path, row_group, name) for name in columns})
+def read_group(
+    file: pq.ParquetFile, path: PathLike, row_group: int, columns: Sequence[str], others: Sequence[str] = ()
+) -> pa.Table:
+    """Some columns of a row group as strings, none of them null; and those of `others` that are there."""
+    names = [*columns, *(name for name in others if name in file.schema_arrow.names)]
+    table = pa.table({name: _raw(file, path, row_group, name) for name in names})
     # large_string: a row group may hold more than 2 GiB of text.
-    table = table.cast(pa.schema([(name, pa.large_string()) for name in columns]))
+    table = table.cast(pa.schema([(name, pa.large_string()) for name in names]))
     for name in columns:
         if table.column(name).null_count:
             raise DataError(f"{path}, row group {row_group}: column {name} has empty (null) entries")

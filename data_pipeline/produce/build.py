@@ -1,7 +1,7 @@
 """One block, from budgets to a finished folder: choose, tokenise, pack, write. And the validation block beside them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,10 +17,10 @@ from data_pipeline.mix.ledger import Ledger, Plan
 from data_pipeline.mix.pools import Pools, pools
 from data_pipeline.mix.sizes import domain_ratios
 from data_pipeline.produce import pack
-from data_pipeline.produce.tokenise import TokenSpool
-from maxlm.blocks.format import Rows
-from maxlm.blocks.manifest import DatasetInfo, Manifest
-from maxlm.blocks.writer import write_block
+from data_pipeline.produce.pack import Shape
+from data_pipeline.produce.parts import Parts
+from maxlm.blocks.manifest import DatasetInfo, Manifest, Packing, TokenAccount
+from maxlm.blocks.writer import new_block
 from maxlm.paths import PathLike, as_path
 from maxlm.tokenizer.base import Tokenizer
 
@@ -28,6 +28,8 @@ from maxlm.tokenizer.base import Tokenizer
 @dataclass
 class Builder:
     """What all blocks of a data set are made from.
+
+    A block's documents belong to groups (the names of its mixture), each with a budget of tokens.
 
     Attributes:
       check: called between steps of the work; what it raises (a signal came) ends it.
@@ -38,7 +40,7 @@ class Builder:
     info: DatasetInfo
     corpus: Corpus
     tokenizer: Tokenizer
-    spool: TokenSpool
+    parts: Parts
     check: Callable[[], None]
 
     def block(self, number: int, ledger: Ledger) -> Manifest:
@@ -49,22 +51,23 @@ class Builder:
           DataError: documents are used up as often as they may be.
           DiskFullError: no space; nothing of the block remains.
         """
-        plan = ledger.plan(number)
+        shape, plan = self._shape(self.info.rows_in(number)), ledger.plan(number)
         if plan is None or number not in ledger.applied():
-            tokens = self.block_tokens
-            choice = self._chooser.choose(number, number * tokens, tokens, ledger, self._measure, self.ratios)
-            chosen = choice.documents
-            budgets = tuple(choice.budgets.tolist())
-            plan = ledger.record(number, chosen, budgets, self.config.produce.seed, choice.by, choice.stage)
+            start = sum(self._block_tokens(before) for before in range(number))
+            choice = self._chooser.choose(number, start, shape.capacity, ledger, self._measure, self.ratios)
+            groups = self.corpus.index.codes[choice.by]
+            chosen, budgets = self._fitted(choice.documents, choice.budgets, groups, shape, number)
+            seed = self.config.produce.seed
+            plan = ledger.record(number, chosen, tuple(budgets.tolist()), seed, choice.by, choice.stage)
         else:
             chosen = ledger.documents(number)
-            self.spool.add(chosen, self.check)
-        manifest = self._write(BLOCKS, number, self.info.rows_per_block, chosen, self.corpus.index.codes[plan.by], plan)
-        self.spool.clear()
+            self.parts.encode(chosen)
+        manifest = self._write(BLOCKS, number, shape, chosen, self.corpus.index.codes[plan.by], plan)
+        self.parts.clear()
         return manifest
 
     def validation(self) -> Manifest | None:
-        """Makes the validation block of the documents held out; None where there are none."""
+        """Makes the validation block of the documents held out, all rows of seq_len; None where there are none."""
         index, produce, row_tokens = self.corpus.index, self.config.produce, self.info.row_format.row_tokens
         held_out = np.flatnonzero(index.held_out)
         if not len(held_out):
@@ -78,17 +81,15 @@ class Builder:
         )
         filling = Filling(selection, index.bytes, self.ratios, self._measure)
         chosen = np.concatenate([filling.upto(domain, int(most[domain])) for domain in np.flatnonzero(most).tolist()])
-        there = np.bincount(codes[chosen], weights=self.spool.lengths(chosen), minlength=count)
+        there = np.bincount(codes[chosen], weights=self.parts.tokens(chosen), minlength=count)
         budgets = np.minimum(most, there.astype(np.int64))
-        rows = _rounded_up(-(-int(budgets.sum()) // row_tokens), produce.row_multiple)
-        plan = Plan(produce.seed, tuple(budgets.tolist()), 0, 0)
-        manifest = self._write(VALIDATION, 0, rows, chosen, codes, plan)
-        self.spool.clear()
+        shape = self._shape({self.info.seq_len: 1})
+        kept = pack.cut(self.parts.tokens(chosen), codes[chosen], budgets)
+        needed = self.parts.rows_needed(shape, chosen, kept, produce.seed, 0)[self.info.seq_len]
+        shape = replace(shape, rows={self.info.seq_len: -(-needed // produce.row_multiple) * produce.row_multiple})
+        manifest = self._write(VALIDATION, 0, shape, chosen, codes, Plan(produce.seed, tuple(budgets.tolist()), 0, 0))
+        self.parts.clear()
         return manifest
-
-    @property
-    def block_tokens(self) -> int:
-        return self.info.rows_per_block * self.info.row_format.row_tokens
 
     @cached_property
     def pools(self) -> Pools:
@@ -99,66 +100,88 @@ class Builder:
     def _chooser(self) -> Chooser:
         return Chooser(self.config, self.corpus.index, self.pools, self.config.produce.workers, self.check)
 
+    @cached_property
+    def ratios(self) -> np.ndarray:
+        """Bytes of text per token of each domain, as a sample has them, float64 `[domains]`."""
+        return domain_ratios(self.corpus, self.tokenizer)
+
     def foretell(self) -> Forecast:
         """What the run will use of each name of the mixture.
 
         Raises:
           ConfigError, DataError: a mixture or stages that can't be, or no text to train on.
         """
-        schedule.check_lengths(self.config, self.block_tokens)
-        count = forecast.blocks_of(self.config, self.pools, self.ratios, self.block_tokens)
-        return forecast.foretell(self.config, self.pools, self.ratios, [self.block_tokens] * count)
+        lasting = self._block_tokens(len(self.info.rows) - 1)  # what blocks come to; the first ones may be smaller
+        schedule.check_lengths(self.config, lasting)
+        count = forecast.blocks_of(self.config, self.pools, self.ratios, lasting)
+        sizes = [self._block_tokens(number) for number in range(count)]
+        return forecast.foretell(self.config, self.pools, self.ratios, sizes)
 
-    @cached_property
-    def ratios(self) -> np.ndarray:
-        """Bytes of text per token of each domain, as a sample has them, float64 `[domains]`."""
-        return domain_ratios(self.corpus, self.tokenizer)
+    def _block_tokens(self, number: int) -> int:
+        return self._shape(self.info.rows_in(number)).capacity
+
+    def _shape(self, rows: dict[int, int]) -> Shape:
+        return Shape(self.config.produce.pack, rows, self.config.produce.overlap)
 
     def _measure(self, ordinals: np.ndarray) -> np.ndarray:
         """Tokens of documents, int64; encodes those that are new."""
-        self.spool.add(ordinals, self.check)
-        return self.spool.lengths(ordinals)
+        self.parts.encode(ordinals)
+        return self.parts.tokens(ordinals)
+
+    def _fitted(
+        self, chosen: np.ndarray, budgets: np.ndarray, groups: np.ndarray, shape: Shape, number: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As many of the documents as the block's rows hold once they are packed, and the budgets that say so.
+
+        All budgets shrink alike, so that shares stay exact.
+        """
+        seed, full, tokens = self.config.produce.seed, budgets / budgets.sum(), int(budgets.sum())
+        while True:
+            kept = pack.cut(self.parts.tokens(chosen), groups[chosen], budgets)
+            needed = self.parts.rows_needed(shape, chosen, kept, seed, number)
+            over = max(needed[length] / rows for length, rows in shape.rows.items())
+            if over <= 1:
+                return chosen[kept > 0], budgets
+            tokens = min(int(tokens / over), tokens - 1)
+            budgets = schedule.budgets(full, tokens)
 
     def _write(
-        self,
-        blocks: str,
-        number: int,
-        rows: int,
-        chosen: np.ndarray,
-        groups: np.ndarray,
-        plan: Plan,
+        self, blocks: str, number: int, shape: Shape, chosen: np.ndarray, groups: np.ndarray, plan: Plan
     ) -> Manifest:
         """`groups`: what the plan's budgets are of, for each document of the corpus."""
-        lengths, domains = self.spool.lengths(chosen), self.corpus.domain[chosen]
+        folder = as_path(self.dataset) / blocks / f"block-{number:05d}"
+        lengths = self.parts.tokens(chosen)
         kept = pack.cut(lengths, groups[chosen], np.array(plan.budgets))
-        sources = self.corpus.source[chosen]
-        pieces = pack.Pieces(self.spool.tokens(), self.spool.offsets(chosen), lengths, kept, domains, sources)
-        row_format = self.info.row_format
-        chunks = pack.pack(
-            pieces, rows, row_format.row_tokens, seed=plan.seed, block=number, pad_id=self.tokenizer.pad_id
-        )
-        return write_block(
-            as_path(self.dataset) / blocks / f"block-{number:05d}",
-            row_format,
-            self._checked(chunks),
-            rows=rows,
-            shard_rows=self.config.produce.shard_rows,
-            block=number,
-            account=pack.account(pieces, rows * row_format.row_tokens),
-            domain_tokens=pack.tokens_by(self.corpus.domains, domains, kept),
-            source_tokens=pack.tokens_by(self.corpus.sources, sources, kept),
-            documents=len(chosen),
-            seed=plan.seed,
-            tokenizer_digest=self.info.tokenizer_digest,
-            selection=(plan.start, plan.end),
-            stage=plan.stage,
-        )
+        with new_block(folder) as publish:
+            shard_rows = self.config.produce.shard_rows
+            whole = self.parts.write(folder, shape, chosen, kept, plan.seed, number, shard_rows)
+            selected, written = int(lengths.sum()), int(kept.sum())
+            return publish(
+                block=number,
+                seq_len=self.info.seq_len,
+                rows=sum(shape.rows.values()),
+                shards=whole.shards,
+                account=TokenAccount(
+                    selected=selected,
+                    written=written,
+                    truncated=selected - written,
+                    padded=shape.capacity - written - whole.repeated,
+                    repeated=whole.repeated,
+                    masked=int(np.minimum(self.parts.prompts(chosen), kept).sum()),
+                ),
+                domain_tokens=_tokens_by(self.corpus.domains, self.corpus.domain[chosen], kept),
+                source_tokens=_tokens_by(self.corpus.sources, self.corpus.source[chosen], kept),
+                documents=len(chosen),
+                seed=plan.seed,
+                tokenizer_digest=self.info.tokenizer_digest,
+                selection=(plan.start, plan.end),
+                stage=plan.stage,
+                packing=Packing(shape.packer, round(written / shape.capacity, 9), *whole.cuts),
+            )
 
-    def _checked(self, chunks: Iterator[Rows]) -> Iterator[Rows]:
-        for chunk in chunks:
-            self.check()
-            yield chunk
 
-
-def _rounded_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+def _tokens_by(names: tuple[str, ...], index: np.ndarray, kept: np.ndarray) -> dict[str, int]:
+    """Kept tokens under each name that has any, in the order of the names."""
+    sums = np.zeros(len(names), np.int64)
+    np.add.at(sums, index, kept)
+    return {name: int(tokens) for name, tokens in zip(names, sums, strict=True) if tokens}

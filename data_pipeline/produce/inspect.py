@@ -27,10 +27,11 @@ def show_block(dataset: PathLike, block: int, n: int, blocks: str = "blocks") ->
     if n <= 0:
         return
     tokenizer = load_tokenizer(as_path(dataset) / TOKENIZER)
-    source = store.source(block)
-    for row in np.unique(np.linspace(0, len(source) - 1, n).astype(int)).tolist():
-        console.rule(f"row {row}")
-        console.print(row_text(store.info.row_format.decode(source.__getitems__([row])), store.info.domains, tokenizer))
+    for length in manifest.rows_by_length:
+        source, row_format = store.source(block, length), store.info.format_of(length)
+        for row in np.unique(np.linspace(0, len(source) - 1, n).astype(int)).tolist():
+            console.rule(f"row {row}" if length == store.info.seq_len else f"row {row} of {length} tokens")
+            console.print(row_text(row_format.decode(source.__getitems__([row])), store.info.domains, tokenizer))
 
 
 def _table(manifest: Manifest, title: str) -> Table:
@@ -38,11 +39,20 @@ def _table(manifest: Manifest, title: str) -> Table:
     table.add_column(style="bold")
     table.add_column()
     account, written = manifest.account, max(1, manifest.account.written)
-    table.add_row("rows", f"{manifest.rows:,} of {manifest.seq_len + 1:,} tokens in {len(manifest.shards)} shards")
+    rows = ", ".join(f"{count:,} of {length + 1:,} tokens" for length, count in manifest.rows_by_length.items())
+    table.add_row("rows", f"{rows} in {len(manifest.shards)} shards")
     table.add_row("selected", f"{account.selected:,} tokens in {manifest.documents:,} uses of documents")
-    table.add_row("= written", f"{account.written:,}")
+    table.add_row("= written", f"{account.written:,}, of them {account.masked:,} of prompts")
     table.add_row("+ truncated", f"{account.truncated:,}")
-    table.add_row("padded", f"{account.padded:,}")
+    table.add_row("repeated, padded", f"{account.repeated:,}, {account.padded:,}")
+    if packing := manifest.packing:
+        table.add_row("packing", f"{packing.packer}, {packing.fill:.3%} of the places filled")
+        table.add_row(
+            "cut by a row's end", f"{packing.documents_cut:,} documents, {packing.tokens_cut:,} tokens behind"
+        )
+        table.add_row(
+            "longer than a row", f"{packing.documents_split:,} documents, {packing.tokens_split:,} tokens behind"
+        )
     for label, parts in (("domain", manifest.domain_tokens), ("source", manifest.source_tokens)):
         for name, tokens in sorted(parts.items(), key=lambda item: -item[1]):
             table.add_row(f"{label} {name}", f"{tokens:,} ({tokens / written:.1%})")

@@ -1,108 +1,174 @@
-"""Documents into rows: shuffled, one after the other, cut every seq_len + 1 tokens. Pure: arrays in, arrays out.
+"""Documents into rows: which piece of which document stands where. Pure: arrays in, arrays out.
 
-Nothing is lost or padded between: a document that a row's end cuts goes on in the next row, as a segment of its own.
+A piece is a document, or the part of one that a row holds. Two packers lay pieces out:
+
+- "concatenate" puts documents one after the other, shuffled, and cuts them wherever a row ends. No place is lost.
+- "best_fit" (best_fit.py) cuts only documents longer than a row, and leaves a few places empty. Pieces of such a
+  document may begin with a repetition of what stood before them, for context that is not learnt from. With rows of
+  several lengths, documents too long for short rows go into long ones first, and the rest is shared out.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from data_pipeline.mix.hashing import shuffled
-from maxlm.blocks.format import PADDING_DOMAIN, Rows
-from maxlm.blocks.manifest import TokenAccount
+from data_pipeline.produce.best_fit import best_fit, bins_needed
+
+_RESERVE = 0.97  # of the room in long rows, for pieces that need them; the rest is for what fits in between
+_ROUNDS = 6  # in which the lengths of rows are brought into balance; each packs once
+Packer = Literal["concatenate", "best_fit"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What pieces are packed into, and how."""
+
+    packer: Packer
+    rows: dict[int, int]  # length of rows -> how many a block has, the longest first; a row holds one token more
+    overlap: int = 0  # tokens of a document that a further piece of it repeats
+
+    @property
+    def capacity(self) -> int:
+        """Places in all rows."""
+        return sum(count * (length + 1) for length, count in self.rows.items())
 
 
 class Pieces(NamedTuple):
-    """The documents of a block, one entry a use. All but `tokens` are `[uses]`."""
+    """Pieces of documents, all int64 `[pieces]`."""
 
-    tokens: np.ndarray  # integer `[tokens]`, of all documents, in any order
-    offsets: np.ndarray  # int64, where in `tokens` the document begins
-    lengths: np.ndarray  # int64, tokens of the document, BOS and EOS counted
-    kept: np.ndarray  # int64, of them, tokens that go into rows; the rest is cut off at the end
-    domains: np.ndarray  # uint8
-    sources: np.ndarray  # int32
+    use: np.ndarray  # whose: an index into the uses that are packed
+    begin: np.ndarray  # the document's token that it begins with
+    length: np.ndarray  # tokens, those repeated included
+    repeated: np.ndarray  # how many of its first tokens stand in the piece before it, too
+
+    def at(self, which: np.ndarray) -> "Pieces":
+        return Pieces(*(column[which] for column in self))
 
 
-def cut(lengths: np.ndarray, domains: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """How many tokens of each use are kept so that no domain exceeds its budget, int64 `[uses]`."""
+class Layout(NamedTuple):
+    """Pieces in rows of one length, in the order of their places."""
+
+    pieces: Pieces
+    row: np.ndarray  # int64 `[pieces]`
+    column: np.ndarray  # int64 `[pieces]`
+
+
+def cut(lengths: np.ndarray, groups: np.ndarray, budgets: np.ndarray) -> np.ndarray:
+    """How many tokens of each use are kept so that no group exceeds its budget, int64 `[uses]`."""
     kept = lengths.copy()
-    for domain, budget in enumerate(budgets):
-        members = np.flatnonzero(domains == domain)
+    for group, budget in enumerate(budgets):
+        members = np.flatnonzero(groups == group)
         before = np.cumsum(lengths[members]) - lengths[members]
         kept[members] = np.clip(budget - before, 0, lengths[members])
     return kept
 
 
-def account(pieces: Pieces, capacity: int) -> TokenAccount:
-    """Where the tokens go when `pieces` are packed into rows with `capacity` places."""
-    selected, written = int(pieces.lengths.sum()), int(pieces.kept.sum())
-    return TokenAccount(selected, written, truncated=selected - written, padded=capacity - written)
+def lay_out(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, Layout]:
+    """The places of all tokens that are kept, by length of rows. Rows are as many as it takes.
 
-
-def tokens_by(names: tuple[str, ...], index: np.ndarray, kept: np.ndarray) -> dict[str, int]:
-    """Kept tokens under each name that has any, in the order of the names."""
-    sums = np.zeros(len(names), np.int64)
-    np.add.at(sums, index, kept)
-    return {name: int(tokens) for name, tokens in zip(names, sums, strict=True) if tokens}
-
-
-def pack(
-    pieces: Pieces,
-    rows: int,
-    row_tokens: int,
-    *,
-    seed: int,
-    block: int,
-    pad_id: int = 0,
-    learn: bool = True,
-    chunk_tokens: int = 4_000_000,
-) -> Iterator[Rows]:
-    """Yields `rows` rows, about `chunk_tokens` at a time: documents of all domains, shuffled by (seed, block).
-
-    Places left over at the end are padding. `learn`: whether the loss counts the documents' tokens.
-
-    Raises:
-      ValueError: `pieces` keep more tokens than the rows have places.
+    Args:
+      kept: tokens of each use, int64 `[uses]`.
     """
-    if int(pieces.kept.sum()) > rows * row_tokens:
-        raise ValueError(f"{int(pieces.kept.sum())} tokens do not fit into {rows} rows of {row_tokens}")
-    order = shuffled(len(pieces.kept), seed, block, "pack")
-    order = order[pieces.kept[order] > 0]
-    begins = np.concatenate([[0], np.cumsum(pieces.kept[order])])  # place of each document in the stream of tokens
-    chunk_rows = max(1, chunk_tokens // row_tokens)
-    for row in range(0, rows, chunk_rows):
-        count = min(chunk_rows, rows - row)
-        yield _chunk(pieces, order, begins, row * row_tokens, (count, row_tokens), pad_id, learn)
+    order = _shuffled(kept, seed, block)
+    if shape.packer == "concatenate":
+        (length,) = shape.rows
+        return {length: _one_after_the_other(order, kept[order], length + 1)}
+    layouts = {}
+    for length, pieces in _shared_out(shape, order, kept).items():
+        row, column, rows = best_fit(pieces.length, length + 1)
+        row = np.argsort(shuffled(rows, seed, block, "rows", length))[row]  # else they would stand in order of fill
+        places = np.lexsort((column, row))
+        layouts[length] = Layout(pieces.at(places), row[places], column[places])
+    return layouts
 
 
-def _chunk(
-    pieces: Pieces,
-    order: np.ndarray,
-    begins: np.ndarray,
-    start: int,
-    shape: tuple[int, int],
-    pad_id: int,
-    learn: bool,
-) -> Rows:
-    """The rows that hold the stream's tokens from `start` on."""
-    size = shape[0] * shape[1]
-    first = int(np.searchsorted(begins, start, side="right")) - 1
-    last = int(np.searchsorted(begins, start + size, side="left"))  # documents [first, last) touch this chunk
-    tokens = np.full(size, pad_id, pieces.tokens.dtype)
-    domains = np.full(size, PADDING_DOMAIN, np.uint8)
-    starts = np.zeros(size, bool)
-    for number, i in enumerate(order[first:last], start=first):
-        begin, end = max(int(begins[number]), start), min(int(begins[number + 1]), start + size)
-        offset = int(pieces.offsets[i]) + begin - int(begins[number])
-        tokens[begin - start : end - start] = pieces.tokens[offset : offset + end - begin]
-        domains[begin - start : end - start] = pieces.domains[i]
-        starts[begin - start] = True
-    starts_2d = starts.reshape(shape)
-    starts_2d[:, 0] = True
-    return Rows(
-        tokens=tokens.reshape(shape),
-        starts=starts_2d,
-        learn=np.logical_and(domains != PADDING_DOMAIN, learn).reshape(shape),
-        domains=domains.reshape(shape),
-    )
+def rows_needed(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, int]:
+    """How many rows of each length `lay_out` fills."""
+    if shape.packer == "concatenate":
+        return {length: -(-int(kept.sum()) // (length + 1)) for length in shape.rows}
+    shared = _shared_out(shape, _shuffled(kept, seed, block), kept)
+    return {length: bins_needed(pieces.length, length + 1) for length, pieces in shared.items()}
+
+
+def _shuffled(kept: np.ndarray, seed: int, block: int) -> np.ndarray:
+    order = shuffled(len(kept), seed, block, "pack")
+    return order[kept[order] > 0]
+
+
+def _shared_out(shape: Shape, order: np.ndarray, kept: np.ndarray) -> dict[int, Pieces]:
+    """The pieces that go into rows of each length, so that all lengths run out of rows at about the same time."""
+    longest = max(shape.rows) + 1
+    uses = Pieces(order, np.zeros_like(order), kept[order], np.zeros_like(order))
+    pieces = _split(uses, longest, shape.overlap)
+    share = np.array([count * (length + 1) for length, count in shape.rows.items()]) / shape.capacity
+    best, least = {}, np.inf
+    for _ in range(_ROUNDS):
+        shared = _by_length(shape, pieces, share)
+        filled = np.array([bins_needed(shared[n].length, n + 1) / count for n, count in shape.rows.items()])
+        if filled.max() < least:
+            best, least = shared, filled.max()
+        if filled.min() >= 0.999 * filled.max():
+            break
+        share /= np.maximum(filled, 1e-3 * filled.max())
+        share /= share.sum()
+    return best
+
+
+def _by_length(shape: Shape, pieces: Pieces, share: np.ndarray) -> dict[int, Pieces]:
+    """Rows of each length take pieces too long for shorter ones first, then any, up to a share of all tokens.
+
+    Of the share a little is left to the others even so: between long pieces alone, much room would stay empty.
+    """
+    lengths, targets, shared = list(shape.rows), share * pieces.length.sum(), {}
+    for (length, shorter), target in zip(pairwise(lengths), targets, strict=False):
+        too_long = pieces.length > shorter + 1
+        first = too_long & (np.cumsum(pieces.length * too_long) <= _RESERVE * target)
+        pieces = pieces.at(np.lexsort((too_long, ~first)))
+        count = int(np.searchsorted(np.cumsum(pieces.length), target, side="right"))
+        shared[length] = pieces.at(np.arange(count))
+        pieces = _split(pieces.at(np.arange(count, len(pieces.use))), shorter + 1, shape.overlap)
+    return {**shared, lengths[-1]: pieces}
+
+
+def _split(pieces: Pieces, capacity: int, overlap: int) -> Pieces:
+    """Pieces of more than `capacity` tokens as several, each of which but the first repeats `overlap`."""
+    count = 1 + np.maximum(0, -(-(pieces.length - capacity) // (capacity - overlap)))
+    number = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    whole = pieces.at(np.repeat(np.arange(len(count)), count))
+    begin = number * (capacity - overlap)
+    length = np.minimum(begin + capacity, whole.length) - begin
+    return Pieces(whole.use, whole.begin + begin, length, np.where(number > 0, overlap, whole.repeated))
+
+
+def _one_after_the_other(uses: np.ndarray, kept: np.ndarray, capacity: int) -> Layout:
+    """Documents as one stream, cut wherever a row ends."""
+    ends = np.cumsum(kept)
+    starts = ends - kept
+    first, last = starts // capacity, (ends - 1) // capacity
+    count = last - first + 1
+    row = np.repeat(first, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    begin = np.maximum(np.repeat(starts, count), row * capacity)
+    end = np.minimum(np.repeat(ends, count), (row + 1) * capacity)
+    pieces = Pieces(np.repeat(uses, count), begin - np.repeat(starts, count), end - begin, np.zeros_like(row))
+    return Layout(pieces, row, begin - row * capacity)
+
+
+def cuts(layouts: Mapping[int, Layout], kept: np.ndarray, row_tokens: int) -> np.ndarray:
+    """What stands in more than one piece, int64 `[4]`: in the order of Packing, documents and tokens behind a cut.
+
+    Args:
+      row_tokens: of the longest rows; documents beyond it count apart.
+    """
+    tokens = np.zeros(len(kept), np.int64)
+    for layout in layouts.values():
+        pieces = layout.pieces.at(layout.pieces.begin > 0)
+        np.add.at(tokens, pieces.use, pieces.length - pieces.repeated)
+    found = []
+    for too_long in (False, True):
+        behind = tokens[(tokens > 0) & ((kept > row_tokens) == too_long)]
+        found += [len(behind), int(behind.sum())]
+    return np.array(found, np.int64)

@@ -8,18 +8,23 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
+import numpy as np
+
 from data_pipeline.config import DataConfig
 from data_pipeline.document import TOKENIZER, VALIDATION
-from data_pipeline.mix import audit, forecast
+from data_pipeline.mix import audit, forecast, schedule
 from data_pipeline.mix.corpus import Corpus
 from data_pipeline.mix.filter import columns_asked
 from data_pipeline.mix.ledger import Ledger, skipped_blocks
 from data_pipeline.produce.build import Builder
+from data_pipeline.produce.config import ProduceConfig
+from data_pipeline.produce.crew import make_crew
+from data_pipeline.produce.parts import Parts
 from data_pipeline.produce.progress import Progress
 from data_pipeline.produce.stopping import Stopped, StopSignal
-from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.blocks.manifest import DatasetInfo, Manifest, load_dataset, save
-from maxlm.blocks.reader import BlockStore, last_report_s, reading_positions
+from maxlm.blocks.reader import BlockStore, ReaderPosition, last_report_s, reading_positions
+from maxlm.blocks.writer import remove_block
 from maxlm.config import to_dict
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.paths import PathLike, as_path, exclusive
@@ -84,11 +89,11 @@ def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, St
         corpus = Corpus(dataset, config.produce.holdout, *columns_asked(config))
         tokenizer = load_tokenizer(dataset / TOKENIZER)
         info = _described(config, dataset, tokenizer, corpus)
-        dtype = info.row_format.token_dtype
-        spool = stack.enter_context(closing(TokenSpool(corpus, tokenizer, dtype, dataset, config.produce.workers)))
         # Only from here on there is work to leave in order.
         stop = stack.enter_context(StopSignal())
-        yield Builder(config, dataset, info, corpus, tokenizer, spool, stop.check), stop, progress
+        crew = stack.enter_context(closing(make_crew(config, dataset, info, corpus, tokenizer, stop.check)))
+        parts = Parts(corpus, crew, config.produce.parts)
+        yield Builder(config, dataset, info, corpus, tokenizer, parts, stop.check), stop, progress
 
 
 def _begin(builder: Builder, progress: Progress) -> None:
@@ -115,10 +120,12 @@ def _blocks(
             if sign < 0:
                 progress.say(f"block {block} was skipped: its documents' uses are given back")
         readers = reading_positions(builder.dataset)
-        done = readers and all(finished for _, finished in readers.values())
+        done = readers and all(reader.finished for reader in readers.values())
         if done and last_report_s(builder.dataset) >= begun:  # runs that finished before this began say nothing
             progress.say(f"all training runs are finished ({', '.join(readers)})")
             return
+        if config.produce.remove_passed:
+            _remove_passed(store, readers, progress)
         block = next_block(config, store, skipped, readers)
         if block is None and _complete(config, store, skipped, readers):
             return
@@ -135,14 +142,14 @@ def _blocks(
 
 
 def next_block(
-    config: DataConfig, store: BlockStore, skipped: set[int], readers: dict[str, tuple[int, bool]]
+    config: DataConfig, store: BlockStore, skipped: set[int], readers: dict[str, ReaderPosition]
 ) -> int | None:
     """The lowest block that is wanted and not there; None if the training runs have enough ahead of them.
 
     Wanted are the blocks from the rearmost reader's to `ahead` blocks, skipped ones not counted, past the foremost
     reader's. A data set that nobody reads yet counts as read at block 0.
     """
-    at = [block for block, finished in readers.values() if not finished] or [0]
+    at = [reader.block for reader in readers.values() if not reader.finished] or [0]
     ahead, block = 0, min(at)
     while ahead < config.produce.ahead or block <= max(at):
         if 0 < config.produce.num_blocks <= block:
@@ -155,9 +162,20 @@ def next_block(
     return None
 
 
-def _complete(config: DataConfig, store: BlockStore, skipped: set[int], readers: dict[str, tuple[int, bool]]) -> bool:
+def _remove_passed(store: BlockStore, readers: dict[str, ReaderPosition], progress: Progress) -> None:
+    """Removes the blocks before those that any run, a finished one too, would read after its oldest checkpoint.
+
+    One that is wanted all the same (a run began anew) is made again, of the same documents and bytes.
+    """
+    for block in store.finished():
+        if block < min((reader.oldest for reader in readers.values()), default=0):
+            remove_block(store.folder(block))
+            progress.say(f"block {block}: removed, all runs have passed it")
+
+
+def _complete(config: DataConfig, store: BlockStore, skipped: set[int], readers: dict[str, ReaderPosition]) -> bool:
     """Whether all of config.produce.num_blocks that a reader may still ask for stand."""
-    first = min((block for block, _ in readers.values()), default=0)
+    first = min((reader.block for reader in readers.values()), default=0)
     count = config.produce.num_blocks
     return count > 0 and all(block in skipped or store.has(block) for block in range(first, count))
 
@@ -166,27 +184,34 @@ def _described(config: DataConfig, dataset: PathLike, tokenizer: Tokenizer, corp
     """What dataset.json says, or is going to say. Once it is there, all later runs are held to it."""
     produce, path = config.produce, as_path(dataset) / "dataset.json"
     unit = produce.row_multiple * (produce.seq_len + 1)
-    if produce.block_tokens < unit:
+    if min(produce.sizes) < unit:
         raise ConfigError(
-            f"config.produce.block_tokens: {produce.block_tokens} is less than row_multiple {produce.row_multiple} "
+            f"config.produce.block_tokens: {min(produce.sizes)} is less than row_multiple {produce.row_multiple} "
             f"rows of seq_len + 1 tokens ({unit})"
         )
     now = DatasetInfo(
         tokenizer_digest=tokenizer.digest,
         vocab_size=tokenizer.vocab_size,
         seq_len=produce.seq_len,
-        rows_per_block=produce.block_tokens // unit * produce.row_multiple,
+        rows=tuple(_rows(produce, size // unit) for size in produce.sizes),
         domains=corpus.domains,
         creation=to_dict(config),
     )
     if not path.exists():
         return now
     before = load_dataset(path)
-    for name in ("tokenizer_digest", "vocab_size", "seq_len", "rows_per_block", "domains"):
+    for name in ("tokenizer_digest", "vocab_size", "seq_len", "rows", "domains"):
         if getattr(before, name) != getattr(now, name):
             raise DataError(
                 f"{path}: this data set was begun with {name} {_shown(getattr(before, name))}, and now it would be "
                 f"{_shown(getattr(now, name))}; go back to that, or produce into another folder"
+            )
+    for name in ("pack", "overlap", "parts"):
+        began = before.creation.get("produce", {}).get(name, getattr(produce, name))
+        if began != getattr(produce, name):
+            raise DataError(
+                f"{path}: this data set was begun with config.produce.{name}={began}, and now it would be "
+                f"{getattr(produce, name)}: a block written again would differ; go back to that, or use another folder"
             )
     held_out = before.creation.get("produce", {}).get("holdout", produce.holdout)
     if held_out != produce.holdout:
@@ -195,6 +220,22 @@ def _described(config: DataConfig, dataset: PathLike, tokenizer: Tokenizer, corp
             f"{produce.holdout}: held-out documents would be trained on; go back to that, or use another folder"
         )
     return before
+
+
+def _rows(produce: ProduceConfig, units: int) -> dict[str, int]:
+    """Rows of each length in a block of `units` batches of row_multiple rows of seq_len, or as many shorter ones."""
+    if not produce.row_lengths:
+        return {str(produce.seq_len): units * produce.row_multiple}
+    lengths = sorted(produce.row_lengths, key=int, reverse=True)
+    parts = schedule.budgets(np.array([produce.row_lengths[length] for length in lengths]), units)
+    if not parts.all():
+        short = lengths[int(np.argmin(parts))]
+        raise ConfigError(
+            f"config.produce.row_lengths: {units} batches of {produce.row_multiple} rows of seq_len are too few for a "
+            f"share of {produce.row_lengths[short]:g} of rows of {short}; larger blocks, or a smaller row_multiple"
+        )
+    each = {length: produce.row_multiple * (produce.seq_len // int(length)) for length in lengths}
+    return {str(int(length)): int(part) * each[length] for length, part in zip(lengths, parts, strict=True)}
 
 
 def _shown(value: object) -> str:

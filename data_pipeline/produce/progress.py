@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.status import Status
 
 from maxlm.blocks.manifest import Manifest
+from maxlm.blocks.reader import ReaderPosition
 
 
 class Progress:
@@ -34,9 +35,9 @@ class Progress:
         """What is being done now."""
         self._now(f"{what} …")
 
-    def waiting(self, readers: dict[str, tuple[int, bool]]) -> None:
+    def waiting(self, readers: dict[str, ReaderPosition]) -> None:
         """That enough blocks are ahead, and of whom."""
-        at = ", ".join(f"{reader} at block {block}" for reader, (block, finished) in readers.items() if not finished)
+        at = ", ".join(f"{name} at block {reader.block}" for name, reader in readers.items() if not reader.finished)
         self._now(f"far enough ahead; waiting for the training run ({at or 'none has begun'})")
 
     def finished(self, what: str, manifest: Manifest, seconds: float, waited_s: float = 0.0) -> None:

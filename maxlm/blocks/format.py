@@ -7,7 +7,8 @@ A row is fixed width, little-endian, four columns one after the other:
     learn    bitmap: this token may be a target of the loss         [ceil((seq_len + 1) / 8)]
     domain   uint8: the domain of this token's document             [seq_len + 1]; 255 is padding
 
-A segment is one document, or the part of one that fell into this row; a row's first token always starts one.
+A segment is one document, or the part of one that fell into this row; a row's first token always starts one. A block
+may hold shorter rows beside those of the data set's seq_len, each length in shards of its own.
 Letters: B rows, R = seq_len + 1, T = seq_len.
 """
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from maxlm.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PADDING_DOMAIN = 255
 
 
@@ -48,7 +49,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class RowFormat:
-    """Encodes and decodes rows of one data set."""
+    """Encodes and decodes rows of one length."""
 
     seq_len: int
     vocab_size: int
@@ -94,7 +95,7 @@ class RowFormat:
         """Records as `Rows`.
 
         Raises:
-          DataError: a record has another width than this data set's rows.
+          DataError: a record has another width than such rows.
         """
         if wrong := {len(record) for record in records} - {self.row_bytes}:
             raise DataError(

@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -140,22 +141,32 @@ class BlockStore:
                 )
         return manifest
 
-    def source(self, block: int) -> Records:
-        """Random access to the block's records (bytes).
+    def source(self, block: int, length: int = 0) -> Records:
+        """Random access to the records (bytes) of the block's rows of `length`; 0: the data set's seq_len.
 
         Raises:
           DataError: a shard is missing or damaged.
         """
-        shards = self.manifest(block).shards
+        length = length or self.info.seq_len
+        shards = [shard for shard in self.manifest(block).shards if shard.seq_len == length]
         paths = [os.fspath(self.folder(block) / shard.file) for shard in shards]
         return Records(paths, [shard.rows for shard in shards])
 
 
-def report_progress(dataset: PathLike, reader: str, block: int, finished: bool) -> None:
-    """Tells the data process which block the training run `reader` is at, so that it stays ahead of it."""
+@dataclass(frozen=True)
+class ReaderPosition:
+    """Where a training run stands in a data set, as it says itself in DATASET/readers."""
+
+    block: int  # that it reads, or waits for
+    finished: bool
+    oldest: int = 0  # the first block that it would read again if it went back to its oldest checkpoint
+
+
+def report_progress(dataset: PathLike, reader: str, position: ReaderPosition) -> None:
+    """Tells the data process where the training run `reader` is, so that it stays ahead of it."""
     folder = as_path(dataset) / "readers"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{reader}.json", {"block": block, "finished": finished})
+    write_json(folder / f"{reader}.json", asdict(position))
 
 
 def last_report_s(dataset: PathLike) -> float:
@@ -164,16 +175,17 @@ def last_report_s(dataset: PathLike) -> float:
     return max((path.stat().mtime for path in folder.glob("*.json")), default=0.0) if folder.exists() else 0.0
 
 
-def reading_positions(dataset: PathLike) -> dict[str, tuple[int, bool]]:
-    """Per training run: the block that it is at, and whether it is finished."""
+def reading_positions(dataset: PathLike) -> dict[str, ReaderPosition]:
+    """Where each training run stands."""
     folder = as_path(dataset) / "readers"
     positions = {}
     for path in sorted(folder.glob("*.json")) if folder.exists() else []:
         try:
             value = json.loads(path.read_text())
-            positions[Path(path).stem] = (int(value["block"]), bool(value["finished"]))
+            oldest = int(value.get("oldest", 0))
+            positions[Path(path).stem] = ReaderPosition(int(value["block"]), bool(value["finished"]), oldest)
         except FileNotFoundError:  # removed since it was listed
             continue
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not a reader's position ({error}); remove it") from error
     return positions

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from etils import epath
 
@@ -19,71 +19,101 @@ from maxlm.paths import PathLike, as_path, is_local, sync_directory
 _OPTIONS = "group_size:1,uncompressed"
 
 
-def write_block(
-    folder: PathLike,
-    row_format: RowFormat,
-    chunks: Iterable[Rows],
-    *,
-    rows: int,
-    shard_rows: int,
-    **manifest: Any,
-) -> Manifest:
-    """Writes exactly `rows` rows, taken from `chunks` in order, as block `folder`, and returns its manifest.
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard to be written: its place among the block's, and the rows that go into it."""
 
-    What stands in `folder` is removed first, and what was written is removed if anything fails. `manifest` holds the
-    remaining Manifest fields; a callable value is called once all chunks are drawn.
+    number: int
+    of: int  # shards in the block
+    seq_len: int
+    start: int  # its rows are [start, end) of whatever they are taken from
+    end: int
+
+    @property
+    def file(self) -> str:
+        return f"shard-{self.number:05d}-of-{self.of:05d}.array_record"
+
+
+def plan_shards(rows: Sequence[tuple[int, int]], shard_tokens: int) -> list[list[ShardPlan]]:
+    """Cuts runs of rows, each a (seq_len, rows), into shards of about `shard_tokens` inputs; one list a run.
+
+    Rows are counted from 0 within their run.
+    """
+    bounds = [range(0, count, max(1, shard_tokens // seq_len)) for seq_len, count in rows]
+    of, number, plans = sum(map(len, bounds)), 0, []
+    for (seq_len, count), starts in zip(rows, bounds, strict=True):
+        ends = [min(start + starts.step, count) for start in starts]
+        pairs = enumerate(zip(starts, ends, strict=True), start=number)
+        plans.append([ShardPlan(i, of, seq_len, start, end) for i, (start, end) in pairs])
+        number += len(starts)
+    return plans
+
+
+@contextmanager
+def new_block(folder: PathLike) -> Iterator[Callable[..., Manifest]]:
+    """Makes room for a block; what stands in `folder` is removed first.
+
+    Gives the function that publishes the manifest, which takes a Manifest's fields. What was written is removed again
+    unless it was called.
 
     Raises:
-      DataError: `chunks` held another number of rows, or the manifest does not balance.
+      DataError: the manifest does not balance.
       DiskFullError: no space was left.
     """
-    folder = as_path(folder)
+    folder, published = as_path(folder), []
+
+    def publish(**fields: Any) -> Manifest:
+        manifest = Manifest(**fields)
+        save(folder / "manifest.json", manifest)
+        published.append(manifest)
+        return manifest
+
     with naming_full_disk("a block", folder), ExitStack() as unfinished:
-        _remove(folder)
-        unfinished.callback(_remove, folder)
+        remove_block(folder)
+        unfinished.callback(remove_block, folder)
         folder.mkdir(parents=True)
-        shards = _write_shards(folder, row_format, chunks, rows, shard_rows)
-        fields: dict[str, Any] = {key: value() if callable(value) else value for key, value in manifest.items()}
-        finished = Manifest(seq_len=row_format.seq_len, rows=rows, shards=shards, **fields)
-        save(folder / "manifest.json", finished)
-        unfinished.pop_all()
-    return finished
+        yield publish
+        if published:
+            unfinished.pop_all()
 
 
-def _remove(folder: epath.Path) -> None:
+def remove_block(folder: PathLike) -> None:
     """Removes a block, its manifest first: what is left of an interrupted removal is no block."""
+    folder = as_path(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     if folder.exists():
         folder.rmtree()
 
 
-def _write_shards(
-    folder: epath.Path, row_format: RowFormat, chunks: Iterable[Rows], rows: int, shard_rows: int
-) -> tuple[Shard, ...]:
-    count = max(1, -(-rows // shard_rows))
-    paths = [folder / f"shard-{i:05d}-of-{count:05d}.array_record" for i in range(count)]
-    sizes = [min(shard_rows, rows - i * shard_rows) for i in range(count)]
-    records = (record for chunk in chunks for record in _records(row_format, chunk))
-    for path, size in zip(paths, sizes, strict=True):
+def write_shard(folder: PathLike, plan: ShardPlan, row_format: RowFormat, chunks: Iterable[Rows]) -> Shard:
+    """Writes a shard's rows, taken from `chunks` in order. Several may be written at once.
+
+    Raises:
+      DataError: `chunks` held another number of rows, or what was written can't be read back.
+      DiskFullError: no space was left.
+    """
+    path, written = as_path(folder) / plan.file, 0
+    with naming_full_disk("a block", folder):
         writer = ArrayRecordWriter(os.fspath(path), _OPTIONS)
         try:
-            for _ in range(size):
-                if (record := next(records, None)) is None:
-                    raise DataError(f"{folder}: the rows ran out before the block's {rows} were written")
-                writer.write(record)
+            for chunk in chunks:
+                for record in _records(row_format, chunk):
+                    writer.write(record)
+                written += len(chunk.tokens)
         finally:
             writer.close()
-    if next(records, None) is not None:
-        raise DataError(f"{folder}: more rows than the block's {rows}")
-    return tuple(_published(path, size) for path, size in zip(paths, sizes, strict=True))
+        if written != plan.end - plan.start:
+            raise DataError(f"{path}: {written} rows where {plan.end - plan.start} were planned")
+        return _published(path, written, plan.seq_len)
 
 
-def _records(row_format: RowFormat, rows: Rows) -> list[bytes]:
-    return [record.tobytes() for record in np.ascontiguousarray(row_format.encode(rows))]
+def _records(row_format: RowFormat, rows: Rows) -> Iterator[bytes]:
+    return (record.tobytes() for record in row_format.encode(rows))
 
 
-def _published(path: epath.Path, rows: int) -> Shard:
+def _published(path: epath.Path, rows: int, seq_len: int) -> Shard:
     """Has a shard on the disk and reads it back: a full disk may show only here."""
+    digest = file_digest(path)  # while the system is already writing it out
     if is_local(path):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
@@ -93,7 +123,7 @@ def _published(path: epath.Path, rows: int) -> Shard:
     reader.close()
     if found != rows:
         raise DataError(f"{path}: {rows} rows were written and {found} can be read back; is the disk full?")
-    return Shard(path.name, rows, path.stat().length, file_digest(path))
+    return Shard(path.name, rows, path.stat().length, digest, seq_len)
 
 
 def file_digest(path: PathLike) -> str:

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     config = trained.config
     own_store = BlockStore(config.data.dataset)
     store = BlockStore(arguments.dataset) if arguments.dataset else own_store
-    check_divides(config, trained.mesh, store.info.seq_len)
+    check_divides(config, trained.mesh, store.info.lengths)
     if store.info.tokenizer_digest != trained.tokenizer.digest:
         raise DataError(f"{store.dataset}: made with another tokenizer than this run's")
     with jax.set_mesh(trained.mesh):

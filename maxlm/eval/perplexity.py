@@ -15,7 +15,7 @@ from maxlm.errors import DataError
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import batch_sharding
 from maxlm.train.config import Config
-from maxlm.train.loader import BlockBatches, row_order
+from maxlm.train.loader import BlockBatches, Bucket, row_order
 from maxlm.train.step import make_eval_step
 
 VALIDATION = "validation"  # folder of a data set that holds its held-out block, in the format of all blocks
@@ -75,9 +75,8 @@ class Validation:
         rows = min(manifest.rows, config.train.eval_rows or manifest.rows)
         order = row_order(manifest.rows, 0, 0)[:rows]  # always the same rows, whatever the run's seed
         # Every process reads whole batches here: they are small, and the sums are then the same everywhere.
-        self._batches = BlockBatches(
-            self._held_out.source(0), store.info.row_format, order, config.train.batch, slice(None)
-        )
+        held_out = Bucket(self._held_out.source(0), store.info.row_format, order, config.train.batch)
+        self._batches = BlockBatches([held_out], seed=0, block=0)
         self._step, self._sharding = make_eval_step(model, mesh, config.train), batch_sharding(mesh)
 
     def __call__(self, params: dict[str, Any]) -> dict[str, float]:
@@ -107,7 +106,8 @@ class Validation:
 
 
 def _training_batches(store: BlockStore, block: int) -> Iterator[Batch]:
-    source = store.source(block)
-    for start in range(0, len(source), _CHUNK_ROWS):
-        places = list(range(start, min(start + _CHUNK_ROWS, len(source))))
-        yield to_batch(store.info.row_format.decode(source.__getitems__(places)))
+    for length in store.manifest(block).rows_by_length:
+        source, row_format = store.source(block, length), store.info.format_of(length)
+        for start in range(0, len(source), _CHUNK_ROWS):
+            places = list(range(start, min(start + _CHUNK_ROWS, len(source))))
+            yield to_batch(row_format.decode(source.__getitems__(places)))

@@ -94,6 +94,11 @@ class Tokenizer(abc.ABC):
     def encode_batch(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
         """The ids of each text. The result doesn't depend on `num_threads`. Raises DataError like `encode`."""
 
+    def encode_arrays(self, texts: Sequence[bytes], bos: bool = False, eos: bool = False) -> list[np.ndarray]:
+        """The ids of texts in UTF-8, those of `encode_batch`, as int32 arrays, with BOS and EOS around where asked."""
+        encoded = self.encode_batch([text.decode() for text in texts])
+        return [np.array([self.bos_id] * bos + ids + [self.eos_id] * eos, np.int32) for ids in encoded]
+
     def encode_bytes(self, raw: bytes) -> list[int]:
         """The ids of bytes, UTF-8 or not: what is none goes byte by byte."""
         ids: list[int] = []

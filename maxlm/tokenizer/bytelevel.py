@@ -111,6 +111,9 @@ class ByteLevelTokenizer(Tokenizer):
         )
         self._model = model
 
+    def __reduce__(self) -> tuple[type, tuple[bytes, bytes, int]]:
+        return type(self), (self._model, self._settings, self.vocab_size)
+
     def encode_batch(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
         texts = list(texts)
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import sentencepiece
 
 from maxlm.errors import DataError
@@ -40,6 +41,9 @@ class SentencePieceTokenizer(Tokenizer):
         mark_ids = [self.byte_ids[byte] for byte in SPACE_MARK.encode()]
         self._space_mark_ids = [] if self._adds_space or not all(map(sp.is_byte, mark_ids)) else mark_ids
 
+    def __reduce__(self) -> tuple[type, tuple[bytes, int]]:
+        return type(self), (self.model, self.vocab_size)
+
     def encode_batch(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
         texts = list(texts)
         try:
@@ -50,6 +54,17 @@ class SentencePieceTokenizer(Tokenizer):
             for i, text in enumerate(texts):
                 if SPACE_MARK in text:
                     encoded[i] = self._encode_space_marks(text)
+        return encoded
+
+    def encode_arrays(self, texts: Sequence[bytes], bos: bool = False, eos: bool = False) -> list[np.ndarray]:
+        # Arrays that SentencePiece fills itself take no Python object a token.
+        texts = list(texts)
+        encoded = self._processor.encode(texts, num_threads=1, return_type="numpy", add_bos=bos, add_eos=eos)
+        if self._space_mark_ids:
+            for i, text in enumerate(texts):
+                if SPACE_MARK.encode() in text:
+                    ids = self._encode_space_marks(text.decode())
+                    encoded[i] = np.array([self.bos_id] * bos + ids + [self.eos_id] * eos, np.int32)
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """Everything a training run can be told, with its defaults; the root of a config file."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,7 +85,7 @@ class Config:
             raise ConfigError(f"config.optimizer.learning_rate: {self.optimizer.learning_rate} is not positive")
 
 
-def check_divides(config: Config, mesh: Mesh, seq_len: int) -> None:
+def check_divides(config: Config, mesh: Mesh, lengths: Sequence[int]) -> None:
     """Raises ConfigError, naming both sides, if model, batch or sequences can't be split evenly as asked."""
     ways, model = dict(mesh.shape), config.model
     checks = [
@@ -103,11 +104,12 @@ def check_divides(config: Config, mesh: Mesh, seq_len: int) -> None:
     for key, size, axis, number in checks:
         if size % number:
             raise ConfigError(f"config.{key}={size} does not divide by the mesh's {axis}={number}")
-    if config.train.loss_chunks and seq_len % config.train.loss_chunks:
-        raise ConfigError(
-            f"config.train.loss_chunks={config.train.loss_chunks} does not divide the data set's sequences of "
-            f"{seq_len} tokens; 0 chooses a number that does"
-        )
+    for length in lengths:
+        if config.train.loss_chunks and length % config.train.loss_chunks:
+            raise ConfigError(
+                f"config.train.loss_chunks={config.train.loss_chunks} does not divide the data set's sequences of "
+                f"{length} tokens; 0 chooses a number that does"
+            )
 
 
 def base() -> ml_collections.ConfigDict:

@@ -9,9 +9,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from maxlm.blocks.manifest import load_dataset
-from maxlm.blocks.reader import report_progress
+from maxlm.blocks.reader import ReaderPosition, report_progress
 from maxlm.errors import CheckpointError, UserError
 from maxlm.journal import Journal
 from maxlm.paths import PathLike, as_path, is_local
@@ -58,6 +59,19 @@ def next_block(block: int, skipped: set[int]) -> int:
     while block in skipped:
         block += 1
     return block
+
+
+def first_blocks(count: int, skipped: set[int]) -> list[int]:
+    """The first `count` blocks that are not left out."""
+    blocks: list[int] = []
+    while len(blocks) < count:
+        blocks.append(next_block(blocks[-1] + 1 if blocks else 0, skipped))
+    return blocks
+
+
+def oldest_block(checkpoints: Checkpoints, block: int) -> int:
+    """The first block that a run at `block` would read again if it went back to its oldest checkpoint."""
+    return min([block, *(meta.position.block for _, meta in islice(_readable(checkpoints), 1))])
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ def _tell_ledger(workdir: PathLike, dataset: PathLike, plan: Rollback) -> None:
         events.append("unskip", block=block, reader=reader)
     for block in plan.skipped:
         events.append("skip", block=block, reader=reader)
-    report_progress(dataset, reader, plan.to_block + 1, finished=False)
+    report_progress(dataset, reader, ReaderPosition(plan.to_block + 1, finished=False))
 
 
 def resume_position(position: Position, skipped: set[int]) -> Position:

@@ -1,57 +1,111 @@
 """From blocks to batches: batch i of a block is a pure function of (seed, block, i), so resuming needs no seeking."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import grain
 import jax
 import numpy as np
 
 from maxlm.blocks.format import Batch, RowFormat, Rows, padding_rows, to_batch
+from maxlm.blocks.manifest import Manifest
 from maxlm.blocks.reader import BlockStore, Records
 from maxlm.errors import DataError
 
+Part = tuple[int, int]  # the i-th of n equal shares of every batch
 _READ_AHEAD = 4  # batches decoded in advance; two threads keep any step of more than a millisecond fed
 _POLL_S = 0.2
 _FIRST_TELL_S, _TELL_S = 3.0, 60.0  # how soon, and how often, a wait for a block is told
 
 
-def row_order(rows: int, seed: int, block: int) -> np.ndarray:
-    """The order in which a block's rows are read, a permutation, int64 `[rows]`."""
-    key = np.array([seed % 2**64, block], np.uint64)  # a plain list would become float64 from seed 2**63 up
-    return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
+def row_order(rows: int, seed: int, block: int, length: int = 0) -> np.ndarray:
+    """The order in which a block's rows are read, a permutation, int64 `[rows]`. `length`: of rows shorter than usual.
 
-
-class BlockBatches:
-    """Random access to one block's batches, for this process: its share of the rows of each global batch.
-
-    A last batch that the rows do not fill is filled up with empty rows, so that every row is read once.
+    Every length has an order of its own.
     """
+    return _generator(seed, block, length).permutation(rows)
 
-    def __init__(self, source: Records, row_format: RowFormat, order: np.ndarray, batch: int, part: slice):
-        self._source, self._format, self._order, self._batch, self._part = source, row_format, order, batch, part
+
+def batch_order(batches: Sequence[int], seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order in which batches of rows of several lengths are read: whole batches, mixed.
+
+    Args:
+      batches: how many there are of each length.
+
+    Returns:
+      Of each batch its length's place in `batches`, and its number among that length's, both int64 `[sum]`.
+    """
+    which = np.repeat(np.arange(len(batches)), batches)
+    number = np.concatenate([np.arange(count) for count in [0, *batches]])
+    if len(batches) < 2:
+        return which, number
+    order = _generator(seed, block, 1).permutation(len(which))  # no row is 1 token long
+    return which[order], number[order]
+
+
+def _generator(seed: int, block: int, stream: int) -> np.random.Generator:
+    key = np.array([seed % 2**64, block], np.uint64)  # a plain list would become float64 from seed 2**63 up
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A block's rows of one length, in the order in which they are read."""
+
+    source: Records
+    row_format: RowFormat
+    order: np.ndarray  # int64 `[rows]`
+    batch: int  # rows in a global batch
 
     def __len__(self) -> int:
-        return -(-len(self._order) // self._batch)
+        return -(-len(self.order) // self.batch)
 
-    def __getitem__(self, index: int) -> Batch:
-        index = range(len(self))[index]
-        places = np.arange(index * self._batch, (index + 1) * self._batch)[self._part]
-        chosen = self._order[places[places < len(self._order)]]
-        empty = padding_rows(len(places) - len(chosen), self._format.row_tokens)
+    def read(self, number: int, part: Part) -> Batch:
+        """A part of batch `number`. What the rows do not fill is filled up with empty ones."""
+        share, (index, _) = self.batch // part[1], part
+        first = number * self.batch + index * share
+        chosen = self.order[first : min(first + share, (number + 1) * self.batch)]
+        empty = padding_rows(share - len(chosen), self.row_format.row_tokens)
         if not len(chosen):
             return to_batch(empty)
-        rows = self._format.decode(self._source.__getitems__(chosen.tolist()))
-        if len(chosen) < len(places):
+        rows = self.row_format.decode(self.source.__getitems__(chosen.tolist()))
+        if len(chosen) < share:
             rows = Rows(*(np.concatenate(pair) for pair in zip(rows, empty, strict=True)))
         return to_batch(rows)
 
 
-def process_part(batch: int) -> slice:
-    """The rows of a global batch that this process reads."""
-    share = batch // jax.process_count()
-    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+class BlockBatches:
+    """Random access to one block's batches, or to a process's part of each: its share of the rows.
+
+    All batches hold the same number of tokens: those of short rows hold more rows. Every row is read once.
+    """
+
+    def __init__(self, buckets: Sequence[Bucket], seed: int, block: int, part: Part = (0, 1)):
+        self._buckets, self._part = list(buckets), part
+        self._which, self._number = batch_order([len(bucket) for bucket in buckets], seed, block)
+
+    def __len__(self) -> int:
+        return len(self._which)
+
+    def __getitem__(self, index: int) -> Batch:
+        index = range(len(self))[index]
+        return self._buckets[self._which[index]].read(int(self._number[index]), self._part)
+
+
+def open_block(store: BlockStore, manifest: Manifest, *, batch: int, seed: int, part: Part = (0, 1)) -> BlockBatches:
+    """The batches of a block: `batch` rows of seq_len, or as many shorter ones as hold the same tokens.
+
+    Raises:
+      DataError: a shard is missing or damaged.
+    """
+    info, buckets = store.info, []
+    for length, rows in manifest.rows_by_length.items():
+        order = row_order(rows, seed, manifest.block, length if length < info.seq_len else 0)
+        source = store.source(manifest.block, length)
+        buckets.append(Bucket(source, info.format_of(length), order, info.batch_of(length, batch)))
+    return BlockBatches(buckets, seed, manifest.block, part)
 
 
 class BlockFeed:
@@ -128,9 +182,8 @@ class BlockFeed:
 
     def _open(self, block: int) -> BlockBatches:
         manifest = self.store.verify(block) if self._verify else self.store.manifest(block)
-        order = row_order(manifest.rows, self._seed, block)
-        source = self.store.source(block)
-        return BlockBatches(source, self.store.info.row_format, order, self._batch, process_part(self._batch))
+        part = (jax.process_index(), jax.process_count())
+        return open_block(self.store, manifest, batch=self._batch, seed=self._seed, part=part)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from maxlm import config as configs
 from maxlm.blocks.format import Batch
-from maxlm.blocks.reader import BlockStore, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
 from maxlm.errors import ConfigError
 from maxlm.journal import Journal
 from maxlm.models import cost
@@ -30,7 +30,15 @@ from maxlm.paths import PathLike, as_path, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model
 from maxlm.train.config import Config, check_divides
 from maxlm.train.hardware import peak_flops
-from maxlm.train.history import journal_of, next_block, reader_name, resume_position, skipped_blocks
+from maxlm.train.history import (
+    first_blocks,
+    journal_of,
+    next_block,
+    oldest_block,
+    reader_name,
+    resume_position,
+    skipped_blocks,
+)
 from maxlm.train.loader import BlockFeed
 from maxlm.train.metrics import MetricsWriter, ProgressLine, Window
 from maxlm.train.optimizer import make_optimizer
@@ -111,7 +119,7 @@ def _train_block(run: Run, state: TrainState, train_step: Callable) -> TrainStat
         if pending is not None:
             window = _log(run, window, *pending)
         position = dataclasses.replace(position, step=position.step + 1, batch=position.batch + 1)
-        pending = (position.step, metrics)
+        pending = (position.step, metrics, batch.inputs.shape[1])
         run.feed.prepare(next_block(position.block + 1, run.skipped))
         every, is_last = run.config.checkpoint.every_steps, position.batch == len(batches)
         if every and position.step % every == 0 and not is_last:  # the last step's is the block's own checkpoint
@@ -125,9 +133,10 @@ def _train_block(run: Run, state: TrainState, train_step: Callable) -> TrainStat
     return state
 
 
-def _log(run: Run, window: Window, step: int, metrics: dict[str, jax.Array]) -> Window:
-    """Adds a finished step to the window; every `log_every` steps writes it out and begins a new one."""
-    window.add(step, jax.device_get(metrics))
+def _log(run: Run, window: Window, step: int, metrics: dict[str, jax.Array], length: int) -> Window:
+    """Adds a finished step, on rows of `length`, to the window; every `log_every` steps writes it and begins anew."""
+    tokens = run.config.train.batch * run.store.info.seq_len  # of shorter rows there are more
+    window.add(step, jax.device_get(metrics), tokens, tokens * cost.train_flops_per_token(run.model.config, length))
     if step % run.config.train.log_every:
         return window
     _write(run, window, step)
@@ -135,13 +144,7 @@ def _log(run: Run, window: Window, step: int, metrics: dict[str, jax.Array]) -> 
 
 
 def _write(run: Run, window: Window, step: int) -> None:
-    seq_len = run.store.info.seq_len
-    scalars = window.scalars(
-        tokens_per_step=run.config.train.batch * seq_len,
-        flops_per_token=cost.train_flops_per_token(run.model.config, seq_len),
-        peak=run.peak,
-        wait_share=run.feed.waited_share(),
-    )
+    scalars = window.scalars(run.peak, run.feed.waited_share())
     run.metrics.write(step, scalars)
     run.line.update(step, run.position.block, scalars)
 
@@ -178,7 +181,8 @@ def _finish(run: Run) -> None:
 
 def _tell_producer(run: Run, block: int, finished: bool) -> None:
     if jax.process_index() == 0:
-        report_progress(run.store.dataset, reader_name(run.workdir), block, finished)
+        position = ReaderPosition(block, finished, oldest_block(run.checkpoints, block))
+        report_progress(run.store.dataset, reader_name(run.workdir), position)
 
 
 def _start(
@@ -186,14 +190,15 @@ def _start(
 ) -> tuple[Run, TrainState]:
     """Builds the run and its state: restored from the newest checkpoint, or fresh."""
     config = _resolved(config, store)
-    check_divides(config, mesh, store.info.seq_len)
+    check_divides(config, mesh, store.info.lengths)
     model = DecoderFunction(config.model)
-    total_steps = config.data.num_blocks * -(-store.info.rows_per_block // config.train.batch)
-    schedule = make_schedule(config.optimizer.learning_rate, config.schedule, total_steps)
-    tx = make_optimizer(config.optimizer, schedule)
     first = jax.process_index() == 0  # of several processes, one writes journal, metrics and config
     checkpoints, journal = Checkpoints(workdir, config.checkpoint.keep), journal_of(workdir, writes=first)
     skipped = skipped_blocks(journal)
+    to_read = first_blocks(config.data.num_blocks, skipped)
+    total_steps = sum(store.info.steps(block, config.train.batch) for block in to_read)
+    schedule = make_schedule(config.optimizer.learning_rate, config.schedule, total_steps)
+    tx = make_optimizer(config.optimizer, schedule)
     console = Console(quiet=not first)
     state, position, saved = _restore_or_init(config, checkpoints, model, tx, mesh, skipped)
     plain = configs.to_dict(config)
@@ -213,7 +218,8 @@ def _start(
         changed=changed,
     )
     if first:  # before the first block is there: the data process then knows that somebody waits for it
-        report_progress(store.dataset, reader_name(workdir), position.block, finished=False)
+        here = ReaderPosition(position.block, finished=False, oldest=oldest_block(checkpoints, position.block))
+        report_progress(store.dataset, reader_name(workdir), here)
     data, line = config.data, ProgressLine(console, total_steps, position.step)
     run = Run(
         config=config,

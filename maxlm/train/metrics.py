@@ -63,7 +63,8 @@ class Window:
     loss: float = 0.0
     grad_norm: float = 0.0
     learning_rate: float = 0.0
-    tokens: float = 0.0
+    tokens: int = 0  # places in the batches, padding included, as in the FLOPs
+    flops: int = 0  # of the model
     domain_nll: np.ndarray = field(init=False)
     domain_tokens: np.ndarray = field(init=False)
     started: float = field(default_factory=time.perf_counter)
@@ -72,8 +73,8 @@ class Window:
         self.domain_nll = np.zeros(len(self.domains))
         self.domain_tokens = np.zeros(len(self.domains))
 
-    def add(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:
-        """Adds one step's metrics, already on the host.
+    def add(self, step: int, metrics: Mapping[str, np.ndarray], tokens: int, flops: int) -> None:
+        """Adds one step's metrics, already on the host, with the tokens and the FLOPs that it took.
 
         Raises:
           UserError: the loss or the gradient is not finite; nothing after it would be worth having.
@@ -85,22 +86,23 @@ class Window:
                 "checkpoint; lower config.optimizer.learning_rate, or roll back a block (maxlm rollback … --skip)"
             )
         self.steps += 1
+        self.tokens += tokens
+        self.flops += flops
         self.loss += loss
         self.grad_norm += grad_norm
         self.learning_rate = float(metrics["learning_rate"])
         self.domain_nll += metrics["domain_nll"]
         self.domain_tokens += metrics["domain_tokens"]
 
-    def scalars(self, tokens_per_step: int, flops_per_token: float, peak: float, wait_share: float) -> dict[str, float]:
-        """Means over the window. Tokens are places in the batch, padding included, as in the FLOPs."""
+    def scalars(self, peak: float, wait_share: float) -> dict[str, float]:
+        """Means over the window; `peak`: FLOP/s of all devices."""
         seconds = time.perf_counter() - self.started
-        tokens_per_s = self.steps * tokens_per_step / seconds
         values = {
             "loss": self.loss / self.steps,
             "grad_norm": self.grad_norm / self.steps,
             "learning_rate": self.learning_rate,
-            "tokens_per_s": tokens_per_s,
-            "mfu": tokens_per_s * flops_per_token / peak,
+            "tokens_per_s": self.tokens / seconds,
+            "mfu": self.flops / seconds / peak,
             "data_wait_share": wait_share,
         }
         for name, nll, tokens in zip(self.domains, self.domain_nll, self.domain_tokens, strict=True):

@@ -12,7 +12,7 @@ from data_pipeline.cli import STEPS
 from data_pipeline.cli import _parser as data_parser
 from data_pipeline.config import DataConfig
 from maxlm.blocks import format as block_format
-from maxlm.blocks.manifest import DatasetInfo, Manifest, Shard, TokenAccount
+from maxlm.blocks.manifest import DatasetInfo, Manifest, Packing, Shard, TokenAccount
 from maxlm.cli.main import COMMANDS
 from maxlm.train import checkpoint
 from maxlm.train.config import Config
@@ -61,6 +61,7 @@ stages[].filter.without_marks stages[].filter.always_sources
 stages[].filter.scores[].score stages[].filter.scores[].min stages[].filter.scores[].max stages[].filter.scores[].top
 stages[].filter.scores[].domains
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
+produce.pack produce.overlap produce.row_lengths produce.remove_passed produce.parts
 produce.holdout produce.holdout_tokens produce.seed produce.poll_s produce.workers
 runner partitions
 """
@@ -125,7 +126,7 @@ def test_entry_points():
 
 def test_block_format():
     versions = (block_format.FORMAT_VERSION, block_format.PADDING_DOMAIN, checkpoint.FORMAT_VERSION)
-    assert versions == (1, 255, 1), f"a format version has changed. {MEANT}older files are refused from now on."
+    assert versions == (2, 255, 1), f"a format version has changed. {MEANT}older files are refused from now on."
 
 
 @pytest.mark.parametrize("vocab_size", ROW_BYTES)
@@ -141,17 +142,18 @@ def test_row_bytes(vocab_size):
 
 
 def test_manifests():
-    found = _fields(Manifest, Shard, TokenAccount, DatasetInfo)
+    found = _fields(Manifest, Shard, TokenAccount, Packing, DatasetInfo)
     # fmt: off
     assert found == {
         "Manifest": [
             "block", "seq_len", "rows", "shards", "account", "domain_tokens", "source_tokens", "documents", "seed",
-            "tokenizer_digest", "selection", "stage", "format_version",
+            "tokenizer_digest", "selection", "stage", "packing", "format_version",
         ],
-        "Shard": ["file", "rows", "bytes", "sha256"],
-        "TokenAccount": ["selected", "written", "truncated", "padded"],
+        "Shard": ["file", "rows", "bytes", "sha256", "seq_len"],
+        "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],
+        "Packing": ["packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split"],
         "DatasetInfo": [
-            "tokenizer_digest", "vocab_size", "seq_len", "rows_per_block", "domains", "format_version", "creation",
+            "tokenizer_digest", "vocab_size", "seq_len", "rows", "domains", "format_version", "creation",
         ],
     }, f"manifests have changed. {MEANT}older blocks, or older programs, may be refused: raise FORMAT_VERSION."
     # fmt: on

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_pipeline import prompts
 from data_pipeline.config import SourceConfig
 from data_pipeline.ingest import readers
 from data_pipeline.ingest.row import Bad, Row
@@ -266,3 +267,38 @@ def test_lists_beyond_what_is_parsed_at_once(tmp_path, monkeypatch, size):
     texts = ["x" * (size // 3), '"]}, [{', "中" * (size // 9), "last"]
     (tmp_path / "a.json").write_text(json.dumps([{"text": text} for text in texts], indent=1, ensure_ascii=False))
     assert [row.text for row in read(tmp_path / "a.json")] == texts
+
+
+def prompted(tmp_path, row, **options):
+    write = (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    assert write
+    [found] = read(tmp_path / "a.jsonl", options)
+    return found
+
+
+def test_a_prompt_and_its_completion_are_one_document(tmp_path):
+    row = prompted(tmp_path, {"prompt": "你好吗？ ", "completion": "Fine.", "id": 3})
+    assert row == Row(0, "你好吗？ Fine.", metadata={"id": 3, **prompts.described("你好吗？ ")})
+    row = prompted(tmp_path, {"q": "1+1=", "a": "2"}, columns={"prompt": "q", "completion": "a"}, metadata=())
+    assert row == Row(0, "1+1=2", metadata=prompts.described("1+1="))
+    assert prompts.sizes([b"1+1=2"], [json.dumps(row.metadata)]).tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "text"),
+    [
+        ({"completion": "alone"}, {}, "alone"),
+        ({"prompt": "p", "completion": "c", "text": "whole"}, {}, "whole"),
+        ({"prompt": "p", "completion": "c"}, {"text_key": "completion"}, "c"),
+    ],
+)
+def test_what_is_no_prompt_with_its_completion(tmp_path, row, options, text):
+    found = prompted(tmp_path, row, **options)
+    assert found.text == text
+    assert "prompt_bytes" not in found.metadata
+
+
+@pytest.mark.parametrize(("row", "reason"), [({"q": "1"}, "no_text"), ({"q": 1, "a": "2"}, "text_is_no_string")])
+def test_a_prompt_that_was_asked_for_must_be_there(tmp_path, row, reason):
+    found = prompted(tmp_path, row, columns={"prompt": "q", "completion": "a"})
+    assert found.reason == reason

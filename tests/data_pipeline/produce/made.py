@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_pipeline.config import DataConfig, ProduceConfig
+from data_pipeline.config import DataConfig
 from data_pipeline.document import DOCUMENT, DOCUMENTS, TOKENIZER
 from data_pipeline.mix.config import MixtureConfig
 from data_pipeline.mix.corpus import Corpus
 from data_pipeline.mix.ledger import Ledger
 from data_pipeline.produce import producer
+from data_pipeline.produce.config import ProduceConfig
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.blocks.reader import BlockStore
+from maxlm.config import freeze, to_dict
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train
 from tests import texts
@@ -31,6 +34,7 @@ PRODUCE = ProduceConfig(
     seq_len=SEQ_LEN,
     block_tokens=ROWS * (SEQ_LEN + 1),
     row_multiple=8,
+    pack="concatenate",
     num_blocks=4,
     ahead=3,
     shard_rows=50,
@@ -40,12 +44,21 @@ PRODUCE = ProduceConfig(
     poll_s=0.02,
     workers=2,
 )
+UNIT = PRODUCE.row_multiple * (SEQ_LEN + 1)  # places in a batch of full rows
+# Keys of config.produce that make blocks as varied as they can be.
+VARIED: dict[str, Any] = {
+    "pack": "best_fit",
+    "row_lengths": {"63": 0.5, "21": 0.25, "9": 0.25},
+    "overlap": 4,
+    "parts": 3,
+    "block_tokens": (5 * UNIT, 9 * UNIT),
+}
 CONFIG = DataConfig(mixture=MixtureConfig(shares=MIXTURE), produce=PRODUCE, tokenizer=TokenizerConfig(vocab_size=512))
 
 
 def config(mixture: dict[str, float] | MixtureConfig | None = None, **produce: Any) -> DataConfig:
     """CONFIG with another mixture (or shares), and some keys of `produce` changed."""
-    changed = dataclasses.replace(PRODUCE, **produce)
+    changed = freeze(ProduceConfig, to_dict(PRODUCE) | produce)
     if not isinstance(mixture, MixtureConfig):
         mixture = MixtureConfig(shares=MIXTURE if mixture is None else mixture)
     return dataclasses.replace(CONFIG, produce=changed, mixture=mixture)
@@ -78,11 +91,23 @@ def dataset(folder: Path, documents: list[tuple[str, str]] | None = None) -> Pat
     return folder
 
 
+def edit_texts(dataset: Path, edit: Callable[[str], str]) -> None:
+    """Changes the texts of all documents in place."""
+    for path in sorted((dataset / DOCUMENTS).glob("*.parquet")):
+        table = pq.read_table(path)
+        edited = pa.array([edit(text) for text in table["text"].to_pylist()], pa.string())
+        pq.write_table(table.set_column(table.column_names.index("text"), "text", edited), path)
+
+
 def copy(source: Path, target: Path) -> Path:
     """Documents and tokenizer of a data set, without what was produced."""
     for name in (DOCUMENTS, TOKENIZER):
         shutil.copytree(source / name, target / name)
     return target
+
+
+def remove_block(dataset: Path, block: int) -> None:
+    shutil.rmtree(dataset / "blocks" / f"block-{block:05d}")
 
 
 def block_bytes(dataset: Path) -> dict[str, bytes]:

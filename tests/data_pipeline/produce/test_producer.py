@@ -14,7 +14,7 @@ from data_pipeline.mix.config import FilterConfig, MixtureConfig, OrderConfig, S
 from data_pipeline.mix.corpus import Corpus
 from data_pipeline.produce import producer
 from maxlm.blocks.format import PADDING_DOMAIN
-from maxlm.blocks.reader import BlockStore, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
 from maxlm.errors import ConfigError, DataError
 from maxlm.journal import Journal
 from maxlm.tokenizer.load import load_tokenizer
@@ -148,7 +148,7 @@ def test_skipped_blocks_give_their_uses_back(dataset):
     before = made.open_ledger(dataset).uses().astype(int)
     journal = Journal(dataset / "journal.jsonl")
     journal.append("skip", block=1, reader="run")
-    report_progress(dataset, "run", 2, finished=False)
+    report_progress(dataset, "run", ReaderPosition(2, finished=False))
     producer.run(made.config(num_blocks=5), dataset)
     ledger = made.open_ledger(dataset)
     assert ledger.applied() == [0, 2, 3, 4]
@@ -177,13 +177,13 @@ def test_the_producer_stays_ahead_and_no_further(dataset):
     store = BlockStore(dataset)
     wait_for(lambda: store.finished() == [0, 1, 2])  # nobody reads yet: as if block 0 were being read
     for position, last in ((0, 2), (1, 3), (3, 5)):
-        report_progress(dataset, "run", position, finished=False)
+        report_progress(dataset, "run", ReaderPosition(position, finished=False))
         wait_for(lambda last=last: store.finished() == list(range(last + 1)))
         time.sleep(0.1)
         assert store.finished() == list(range(last + 1))
     Journal(dataset / "journal.jsonl").append("skip", block=5, reader="run")  # one of the two ahead is none any more
     wait_for(lambda: store.finished() == list(range(7)))
-    report_progress(dataset, "run", 4, finished=True)
+    report_progress(dataset, "run", ReaderPosition(4, finished=True))
     thread.join(20)
     assert not thread.is_alive()
     assert store.finished() == list(range(7))
@@ -194,6 +194,7 @@ def test_which_block_is_next(produced):
 
     def following(ahead, readers, skipped=(), num_blocks=0):
         config = made.config(ahead=ahead, num_blocks=num_blocks)
+        readers = {name: ReaderPosition(*position) for name, position in readers.items()}
         return producer.next_block(config, store, set(skipped), readers)
 
     assert following(3, {}) is None
@@ -214,7 +215,7 @@ def test_which_block_is_next(produced):
     ("change", "message"),
     [
         ({"seq_len": 31}, "begun with seq_len 63, and now it would be 31"),
-        ({"block_tokens": 4096}, "begun with rows_per_block 128, and now it would be 64"),
+        ({"block_tokens": 4096}, r"begun with rows \[\{'63': 128\}\], and now it would be \[\{'63': 64\}\]"),
     ],
 )
 def test_another_shape_is_refused(dataset, change, message):
@@ -292,7 +293,7 @@ def test_the_description_remembers_how_it_was_made(produced):
     info = BlockStore(produced).info
     assert info.creation["mixture"]["shares"] == made.MIXTURE
     assert info.creation["produce"]["seed"] == 7
-    assert info.rows_per_block == made.ROWS
+    assert info.rows_in(0) == info.rows_in(99) == {made.SEQ_LEN: made.ROWS}
     assert dataclasses.asdict(info)["domains"] == ("code", "en", "zh")
 
 

@@ -14,10 +14,10 @@ from tests.data_pipeline.produce import made
 
 # Kills itself with SIGKILL right before or after the n-th call of a function; all else is the producer as it is.
 KILLED_AT = """if True:
-    import importlib, os, signal, sys
+    import importlib, json, os, signal, sys
     from data_pipeline.produce import producer
     from tests.data_pipeline.produce import made
-    owner, name, when, nth, dataset = sys.argv[1:]
+    owner, name, when, nth, dataset, produce = sys.argv[1:]
     module, _, attribute = owner.partition(":")
     holder = importlib.import_module(module)
     holder = getattr(holder, attribute) if attribute else holder
@@ -31,7 +31,7 @@ KILLED_AT = """if True:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     setattr(holder, name, wrapped)
-    producer.run(made.config(), dataset)
+    producer.run(made.config(**json.loads(produce)), dataset)
 """
 LEDGER = "data_pipeline.mix.ledger:Ledger"
 INSTANTS = {
@@ -50,19 +50,32 @@ def spawn(*arguments):
     return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish_and_compare(dataset, produced):
-    producer.run(made.config(), dataset)
+def finish_and_compare(dataset, produced, **produce):
+    producer.run(made.config(**produce), dataset)
     assert made.block_bytes(dataset) == made.block_bytes(produced)
     assert (made.open_ledger(dataset).uses() == made.open_ledger(produced).uses()).all()
     assert (made.counted(dataset) == made.counted(produced)).all()
 
 
-@pytest.mark.parametrize("instant", INSTANTS)
-def test_killed_at_an_instant(produced, dataset, instant):
-    process = spawn("-c", KILLED_AT, *map(str, INSTANTS[instant]), str(dataset))
+def kill_at(instant, dataset, **produce):
+    process = spawn("-c", KILLED_AT, *map(str, INSTANTS[instant]), str(dataset), json.dumps(produce))
     output, _ = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, output
+
+
+@pytest.mark.parametrize("instant", INSTANTS)
+def test_killed_at_an_instant(produced, dataset, instant):
+    kill_at(instant, dataset)
     finish_and_compare(dataset, produced)
+
+
+def test_killed_at_one_instant_after_another(prepared, dataset, tmp_path):
+    """With rows of several lengths, parts and blocks that grow."""
+    produced, varied = made.copy(prepared, tmp_path / "whole"), {**made.VARIED, "num_blocks": 5, "ahead": 5}
+    producer.run(made.config(**varied), produced)
+    for instant in ("before the manifest", "manifest in place", "block noted"):
+        kill_at(instant, dataset, **varied)
+    finish_and_compare(dataset, produced, **varied)
 
 
 def test_killed_again_and_again(produced, dataset):

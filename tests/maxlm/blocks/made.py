@@ -7,10 +7,10 @@ import numpy as np
 
 from maxlm.blocks.format import RowFormat, Rows
 from maxlm.blocks.manifest import DatasetInfo, Manifest, TokenAccount, save
-from maxlm.blocks.writer import write_block
+from tests.synthetic import write_block
 
 FORMAT = RowFormat(seq_len=15, vocab_size=256)
-INFO = DatasetInfo(tokenizer_digest="ab12", vocab_size=256, seq_len=15, rows_per_block=10, domains=("en", "zh"))
+INFO = DatasetInfo(tokenizer_digest="ab12", vocab_size=256, seq_len=15, rows=({"15": 10},), domains=("en", "zh"))
 
 
 def rows(count: int = 10, seed: int = 0) -> Rows:
@@ -26,7 +26,6 @@ def block(dataset: Path, number: int = 0, chunks: list[Rows] | None = None, **ch
     dataset.mkdir(exist_ok=True)
     save(dataset / "dataset.json", INFO)
     fields: dict[str, Any] = {
-        "rows": 10,
         "shard_rows": 4,
         "block": number,
         "account": TokenAccount(selected=170, written=160, truncated=10, padded=0),
@@ -38,4 +37,4 @@ def block(dataset: Path, number: int = 0, chunks: list[Rows] | None = None, **ch
         "selection": (0, 7),
     }
     chunks = [rows()] if chunks is None else chunks
-    return write_block(dataset / "blocks" / f"block-{number:05d}", FORMAT, iter(chunks), **(fields | changes))
+    return write_block(dataset / "blocks" / f"block-{number:05d}", FORMAT, chunks, **(fields | changes))

@@ -27,21 +27,24 @@ def test_a_manifest_survives_its_file(tmp_path, manifest_path):
     assert load_manifest(manifest_path) == manifest
 
 
-@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12))
-def test_accounts_that_balance_pass_and_no_other(written, truncated, padded):
-    account = TokenAccount(written + truncated, written, truncated, padded)
-    account.check(written + padded, "here")
-    for wrong in (
-        dataclasses.replace(account, selected=account.selected + 1),
-        dataclasses.replace(account, padded=padded + 1),
-        dataclasses.replace(account, truncated=truncated + 1),
-    ):
+COUNTS = st.integers(0, 10**12)
+
+
+@given(COUNTS, COUNTS, COUNTS, COUNTS)
+def test_accounts_that_balance_pass_and_no_other(written, truncated, padded, repeated):
+    account = TokenAccount(written + truncated, written, truncated, padded, repeated, masked=written // 2)
+    capacity = written + padded + repeated
+    account.check(capacity, "here")
+    for name in ("selected", "padded", "truncated", "repeated"):
+        wrong = dataclasses.replace(account, **{name: getattr(account, name) + 1})
         with pytest.raises(DataError, match="here: the token account does not balance"):
-            wrong.check(written + padded, "here")
+            wrong.check(capacity, "here")
+    with pytest.raises(DataError, match="a count that can't be"):
+        dataclasses.replace(account, masked=written + 1).check(capacity, "here")
 
 
 def test_a_negative_count_does_not_balance():
-    with pytest.raises(DataError, match="negative"):
+    with pytest.raises(DataError, match="count that can't be"):
         TokenAccount(selected=20, written=20, truncated=0, padded=-10).check(10, "here")
 
 
@@ -62,11 +65,12 @@ def test_shards_lie_in_the_blocks_own_folder(manifest_path, name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "block format 2; this program reads 1"),
+        ({"format_version": 3}, "block format 3; this program reads 1 to 2"),
         ({"rows": 11}, "do not sum to 11"),
         ({"domain_tokens": {"en": 159}}, "domain_tokens do not sum"),
         ({"source_tokens": {}}, "source_tokens do not sum"),
         ({"rows": "ten"}, "expected int"),
+        ({"seq_len": 16}, "rows of 15 do not divide seq_len 16"),
         ({"shards": 3}, "expected a list"),
         ({"tokenizer_digist": "x"}, "did you mean 'tokenizer_digest'"),
     ],
@@ -99,5 +103,28 @@ def test_dataset_json(tmp_path):
     save(tmp_path / "dataset.json", info)
     assert load_dataset(tmp_path / "dataset.json") == info
     with pytest.raises(DataError, match="255 domains"):
-        save(tmp_path / "other.json", DatasetInfo("a", 256, 15, 10, tuple(f"d{i}" for i in range(255))))
+        save(tmp_path / "other.json", DatasetInfo("a", 256, 15, ({"15": 10},), tuple(f"d{i}" for i in range(255))))
     assert not (tmp_path / "other.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "no rows of any length"),
+        (({"x": 3},), "no rows of any length"),
+        (({"15": 3, "4": 3},), r"rows of \[15, 4\] do not all divide seq_len 15"),
+        (({"0": 3},), r"rows of \[0\] do not all divide"),
+    ],
+)
+def test_lengths_that_cannot_be(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        save(tmp_path / "dataset.json", dataclasses.replace(made.INFO, rows=rows))
+
+
+def test_rows_and_steps_of_blocks():
+    info = dataclasses.replace(made.INFO, rows=({"15": 4}, {"15": 4, "5": 12, "3": 21}))
+    assert info.lengths == [15, 5, 3]
+    assert info.rows_in(0) == {15: 4}
+    assert list(info.rows_in(1).items()) == list(info.rows_in(9).items()) == [(15, 4), (5, 12), (3, 21)]
+    assert [info.batch_of(length, 2) for length in info.lengths] == [2, 6, 10]
+    assert (info.steps(0, 2), info.steps(1, 2)) == (2, 2 + 2 + 3)  # the last batch is part empty

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from maxlm.blocks.reader import BlockStore, reading_positions, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, reading_positions, report_progress
 from maxlm.errors import DataError
 from tests.maxlm.blocks import made
 
@@ -93,15 +93,18 @@ def test_a_block_in_another_blocks_place_is_refused(store, tmp_path):
 
 def test_positions_of_readers(tmp_path):
     assert reading_positions(tmp_path) == {}
-    report_progress(tmp_path, "a", 3, finished=False)
-    report_progress(tmp_path, "b", 1, finished=True)
-    report_progress(tmp_path, "a", 4, finished=False)
-    assert reading_positions(tmp_path) == {"a": (4, False), "b": (1, True)}
+    report_progress(tmp_path, "a", ReaderPosition(3, finished=False))
+    report_progress(tmp_path, "b", ReaderPosition(1, finished=True))
+    report_progress(tmp_path, "a", ReaderPosition(4, finished=False))
+    assert reading_positions(tmp_path) == {
+        "a": ReaderPosition(4, finished=False),
+        "b": ReaderPosition(1, finished=True),
+    }
 
 
 @pytest.mark.parametrize("raw", ["", "{}", "[]", json.dumps({"block": "x", "finished": False})])
 def test_a_damaged_position_names_its_file(tmp_path, raw):
-    report_progress(tmp_path, "a", 3, finished=False)
+    report_progress(tmp_path, "a", ReaderPosition(3, finished=False))
     (tmp_path / "readers/a.json").write_text(raw)
     with pytest.raises(DataError, match=r"a\.json: not a reader's position"):
         reading_positions(tmp_path)

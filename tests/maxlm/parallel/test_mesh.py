@@ -66,5 +66,5 @@ def test_a_mesh_takes_all_devices_and_splits_the_batch():
 def test_what_the_mesh_cannot_split_is_named(changes, batch, sizes, message):
     config = Config(model=tiny.model(**changes), train=TrainSettings(batch=batch))
     with pytest.raises(ConfigError, match=message):
-        check_divides(config, tiny.mesh(*sizes), seq_len=8)
-    check_divides(Config(model=tiny.model()), tiny.mesh(2, 2, 2), seq_len=8)
+        check_divides(config, tiny.mesh(*sizes), lengths=[8])
+    check_divides(Config(model=tiny.model()), tiny.mesh(2, 2, 2), lengths=[8])

@@ -1,5 +1,7 @@
 """What every tokenizer promises: nothing of a text is lost, and no text becomes a special token."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -135,3 +137,17 @@ def test_the_digest_is_of_the_model_and_its_rows(tokenizer):
     assert tokenizer.digest == digest_of(tokenizer.model, 640) != digest_of(tokenizer.model, 768)
     assert padded_rows(630) == padded_rows(640) == 640
     assert padded_rows(641) == 768
+
+
+@given(documents=st.lists(st.one_of(UNICODE, HARD), max_size=5), bos=st.booleans(), eos=st.booleans())
+def test_arrays_hold_the_same_ids(tokenizer, documents, bos, eos):
+    arrays = tokenizer.encode_arrays([text.encode() for text in documents], bos=bos, eos=eos)
+    for text, ids in zip(documents, arrays, strict=True):
+        assert ids.dtype == np.int32
+        assert ids.tolist() == [tokenizer.bos_id] * bos + tokenizer.encode(text) + [tokenizer.eos_id] * eos
+
+
+def test_a_tokenizer_goes_to_another_process(tokenizer):
+    copied = pickle.loads(pickle.dumps(tokenizer))  # noqa: S301 -- as the producer's workers get it
+    assert copied.digest == tokenizer.digest
+    assert copied.encode("a 中 b") == tokenizer.encode("a 中 b")

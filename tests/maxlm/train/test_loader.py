@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from maxlm.blocks.format import PADDING_DOMAIN, Batch, to_batch
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DataError
-from maxlm.train.loader import BlockBatches, BlockFeed, process_part, row_order
-from tests.synthetic import make_dataset
+from maxlm.train.loader import BlockFeed, batch_order, open_block, row_order
+from tests.synthetic import make_dataset, make_varied_dataset
 
 ROWS, BATCH, SEED = 19, 4, 5  # rows that no batch size here divides, over three shards
 FROZEN_ORDER = [0, 7, 8, 6, 9, 5, 1, 3, 2, 4]  # row_order(10, 0, 0)
+FROZEN_BATCHES = [(0, 2), (0, 1), (1, 0), (1, 1), (0, 0), (1, 2), (1, 3)]  # batch_order([3, 4], 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -85,21 +86,15 @@ def test_reading_may_begin_at_any_batch(feed, start):
         _assert_same(batch, block[index])
 
 
-@pytest.mark.parametrize(("batch", "processes"), [(4, 2), (4, 4), (8, 2), (20, 5), (32, 4)])
+@pytest.mark.parametrize(("batch", "processes"), [(4, 1), (4, 2), (4, 4), (8, 2), (20, 5), (32, 4)])
 def test_parts_of_processes_tile_the_global_batch(store, batch, processes):
-    def part(rows: slice) -> BlockBatches:
-        return BlockBatches(store.source(0), store.info.row_format, row_order(ROWS, SEED, 0), batch, rows)
-
-    share = batch // processes
-    whole, parts = part(slice(0, batch)), [part(slice(i * share, (i + 1) * share)) for i in range(processes)]
+    manifest, share = store.manifest(0), batch // processes
+    whole = open_block(store, manifest, batch=batch, seed=SEED)
+    parts = [open_block(store, manifest, batch=batch, seed=SEED, part=(i, processes)) for i in range(processes)]
     for index in range(len(whole)):
         pieces = [p[index] for p in parts]
         assert {len(piece.inputs) for piece in pieces} == {share}  # also where the rows have run out
         _assert_same(Batch(*(np.concatenate(columns) for columns in zip(*pieces, strict=True))), whole[index])
-
-
-def test_one_process_reads_everything():
-    assert process_part(12) == slice(0, 12)
 
 
 def test_index_beyond_the_block(feed):
@@ -142,3 +137,61 @@ def test_waits_for_a_block_in_the_making(tmp_path):
     assert feed.waited_share() == 0
     publish.join()
     feed.close()
+
+
+LENGTHS = {16: 10, 8: 13, 4: 21}  # rows of each; a batch of 2 long ones is 4 or 8 shorter ones
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory) -> BlockStore:
+    return BlockStore(make_varied_dataset(tmp_path_factory.mktemp("varied"), blocks=2, rows=LENGTHS))
+
+
+def test_batches_of_several_lengths_hold_the_same_tokens_and_every_row_once(varied):
+    batches = open_block(varied, varied.manifest(1), batch=2, seed=SEED)
+    assert len(batches) == varied.info.steps(1, 2) == 5 + 4 + 3
+    read = {length: [] for length in LENGTHS}
+    for index in range(len(batches)):
+        batch = batches[index]
+        assert batch.inputs.size == 2 * 16
+        read[batch.inputs.shape[1]].append(batch)
+    for length, rows in LENGTHS.items():
+        found = Batch(*(np.concatenate(columns) for columns in zip(*read[length], strict=True)))
+        source = varied.source(1, length)
+        expected = to_batch(varied.info.format_of(length).decode(source.__getitems__(list(range(rows)))))
+        inputs = [row for row, domains in zip(found.inputs.tolist(), found.domains, strict=True) if domains[0] != 255]
+        assert sorted(inputs) == sorted(expected.inputs.tolist())
+
+
+def test_batches_of_several_lengths_are_mixed_by_seed_and_block(varied):
+    def order(block, seed):
+        batches = open_block(varied, varied.manifest(block), batch=2, seed=seed)
+        return [batches[i].inputs.shape[1] for i in range(len(batches))]
+
+    assert order(0, 1) == order(0, 1)
+    assert len({tuple(order(block, seed)) for block in (0, 1) for seed in range(3)}) > 3
+    assert sorted(order(0, 1)) != order(0, 1)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_parts_of_processes_tile_batches_of_every_length(varied, processes):
+    manifest = varied.manifest(0)
+    whole = open_block(varied, manifest, batch=4, seed=SEED)
+    parts = [open_block(varied, manifest, batch=4, seed=SEED, part=(i, processes)) for i in range(processes)]
+    for index in range(len(whole)):
+        pieces = [part[index] for part in parts]
+        _assert_same(Batch(*(np.concatenate(columns) for columns in zip(*pieces, strict=True))), whole[index])
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=4), st.integers(0, 99), st.integers(0, 99))
+def test_batch_order_takes_each_batch_once(counts, seed, block):
+    which, number = batch_order(counts, seed, block)
+    found = sorted(zip(which.tolist(), number.tolist(), strict=True))
+    assert found == [(i, j) for i, count in enumerate(counts) for j in range(count)]
+    if len(counts) == 1:  # the order of the rows is the order of the batches
+        assert number.tolist() == list(range(counts[0]))
+
+
+def test_batch_order_is_frozen():
+    which, number = batch_order([3, 4], 0, 0)
+    assert list(zip(which.tolist(), number.tolist(), strict=True)) == FROZEN_BATCHES, "see test_row_order_is_frozen"

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from maxlm.blocks.reader import BlockStore, reading_positions
+from maxlm.blocks.reader import BlockStore, ReaderPosition, reading_positions
 from maxlm.errors import CheckpointError, ConfigError, DataError, UserError
 from maxlm.eval.perplexity import Validation
+from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import MeshConfig, batch_sharding
 from maxlm.train.checkpoint import Checkpoints, Meta, Position
@@ -32,7 +33,7 @@ from maxlm.train.schedules import make_schedule
 from maxlm.train.state import TrainState, abstract_state, init_state
 from maxlm.train.step import make_train_step
 from tests import tiny
-from tests.synthetic import make_dataset
+from tests.synthetic import make_dataset, make_varied_dataset
 
 BLOCKS, ROWS, BATCH = 3, 16, 4
 PER_BLOCK = ROWS // BATCH
@@ -178,7 +179,7 @@ def test_what_an_undisturbed_run_leaves_behind(config, undisturbed):
     assert all({"loss/code", "loss/en", "mfu", "tokens_per_s", "data_wait_share"} <= line.keys() for line in lines)
     assert json.loads((undisturbed / "config.json").read_text())["model"]["vocab_size"] == tiny.VOCAB
     reader = reader_name(undisturbed)
-    assert reading_positions(config.data.dataset)[reader] == (BLOCKS, True)
+    assert reading_positions(config.data.dataset)[reader] == ReaderPosition(BLOCKS, finished=True, oldest=0)
 
 
 def test_stopped_after_a_block_and_resumed(config, final, tmp_path):
@@ -300,3 +301,30 @@ def test_configs_that_do_not_fit(config, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         _train(dataclasses.replace(config, **changes), tmp_path)
     assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_rows_of_several_lengths(tmp_path):
+    """Each length is a step of its own shape, with the same tokens; resuming within a block changes nothing."""
+    dataset = make_varied_dataset(tmp_path / "data", blocks=2, rows={16: 8, 8: 16, 4: 32})
+    store = BlockStore(dataset)
+    config = dataclasses.replace(
+        _config(dataset),
+        data=DataSettings(dataset, num_blocks=2, wait_s=0.0),
+        checkpoint=CheckpointConfig(every_steps=4),
+    )
+    assert [store.info.steps(block, BATCH) for block in range(2)] == [6, 6]
+    whole = tmp_path / "whole"
+    assert _train(config, whole).step == 12
+    lines = _lines(whole)
+    assert lines[-1]["step"] == 12
+    tokens = config.train.batch * 16 * config.train.log_every
+    for line in lines:  # FLOPs follow the lengths that were read, tokens do not
+        flops = line["mfu"] / line["tokens_per_s"] * 1e12 * tokens
+        between = [tokens * cost.train_flops_per_token(tiny.model(), length) for length in (4, 16)]
+        assert between[0] - 1 <= flops <= between[1] + 1
+    stopped = tmp_path / "stopped"
+    shutil.copytree(whole, stopped)
+    for step in (6, 8, 12):
+        shutil.rmtree(stopped / "checkpoints" / str(step))
+    assert _train(config, stopped).step == 12
+    tiny.assert_equal(_state(config, stopped, 12).params, _state(config, whole, 12).params)

@@ -20,22 +20,22 @@ def _metrics(loss: float = 2.0, grad_norm: float = 1.0, nll=(6.0, 0.0), tokens=(
 
 def test_windows_take_means_over_steps_and_tokens():
     window = Window(("code", "en"))
-    window.add(1, _metrics(loss=2.0, grad_norm=1.0, nll=(6.0, 0.0), tokens=(3.0, 0.0)))
-    window.add(2, _metrics(loss=4.0, grad_norm=3.0, nll=(9.0, 0.0), tokens=(2.0, 0.0)))
-    values = window.scalars(tokens_per_step=100, flops_per_token=50.0, peak=1e6, wait_share=0.25)
+    window.add(1, _metrics(loss=2.0, grad_norm=1.0, nll=(6.0, 0.0), tokens=(3.0, 0.0)), tokens=100, flops=5000)
+    window.add(2, _metrics(loss=4.0, grad_norm=3.0, nll=(9.0, 0.0), tokens=(2.0, 0.0)), tokens=100, flops=7000)
+    values = window.scalars(peak=1e6, wait_share=0.25)
     assert values["loss"] == 3.0
     assert values["grad_norm"] == 2.0
     assert values["learning_rate"] == 0.5
     assert values["loss/code"] == 15 / 5
     assert "loss/en" not in values  # of which no token was seen
     assert values["data_wait_share"] == 0.25
-    assert values["mfu"] == pytest.approx(values["tokens_per_s"] * 50 / 1e6)
+    assert values["mfu"] == pytest.approx(values["tokens_per_s"] * 60 / 1e6)
 
 
 @pytest.mark.parametrize("bad", [{"loss": np.nan}, {"loss": np.inf}, {"grad_norm": np.nan}, {"grad_norm": -np.inf}])
 def test_what_is_not_finite_stops_the_run(bad):
     with pytest.raises(UserError, match=r"step 7: loss .*diverged .* lower config\.optimizer\.learning_rate, or roll"):
-        Window(("code", "en")).add(7, _metrics(**bad))
+        Window(("code", "en")).add(7, _metrics(**bad), 1, 1)
 
 
 def test_lines_survive_restarts_and_a_torn_end(tmp_path):

@@ -1,0 +1,123 @@
+"""One part of a block: its documents' tokens, and the shards made of them. Parts share nothing, and may be anywhere."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipeline.mix.corpus import Corpus
+from data_pipeline.produce.pack import Layout, Shape, cuts, lay_out, rows_needed
+from data_pipeline.produce.rows import Documents, rows_of
+from data_pipeline.produce.tokenise import TokenSpool
+from maxlm.blocks.format import Rows
+from maxlm.blocks.manifest import DatasetInfo, Shard
+from maxlm.blocks.writer import ShardPlan, write_shard
+from maxlm.errors import DataError
+from maxlm.paths import PathLike
+from maxlm.tokenizer.base import Tokenizer
+
+
+class Chosen(NamedTuple):
+    """The uses of documents that a part packs, all int64 `[uses]`."""
+
+    ordinals: np.ndarray
+    kept: np.ndarray  # of each one's tokens, those that go into rows
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a part is to make of its documents."""
+
+    shape: Shape
+    seed: int
+    block: int
+    folder: str  # of the block
+    shards: tuple[ShardPlan, ...]
+
+
+class Written(NamedTuple):
+    """What became of a part."""
+
+    shards: list[Shard]
+    cuts: np.ndarray  # as pack.cuts
+    repeated: int  # tokens
+
+
+class Part:
+    """The work on one part. `check` is called between steps of it; what it raises (a signal came) ends the work."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        info: DatasetInfo,
+        scratch: PathLike,
+        workers: int,
+        check: Callable[[], None],
+    ):
+        """`scratch`: folder for tokens; `workers`: threads, 0 for one per core."""
+        self._corpus, self._tokenizer, self._info, self._check = corpus, tokenizer, info, check
+        self._workers = workers or os.cpu_count() or 1
+        self._spool = TokenSpool(corpus, tokenizer, info.row_format.token_dtype, scratch, self._workers)
+
+    def add(self, ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encodes documents that are not there yet: their tokens, and those of their prompts, int64 `[documents]`.
+
+        Raises:
+          DataError: a prompt leaves no room in a row.
+          DiskFullError: no space for the tokens.
+        """
+        lengths, prompts = self._spool.add(ordinals, self._check)
+        row_tokens = self._info.row_format.row_tokens
+        for i in np.flatnonzero(prompts >= row_tokens)[:1].tolist():
+            raise DataError(
+                f"{self._corpus.where(int(ordinals[i]))}: a prompt of {int(prompts[i])} tokens leaves no room for its "
+                f"completion in a row of {row_tokens}: leave such rows out, or raise config.produce.seq_len"
+            )
+        return lengths, prompts
+
+    def rows_needed(self, shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, int]:
+        """How many rows of each length these uses take."""
+        return rows_needed(shape, kept, seed, block)
+
+    def write(self, chosen: Chosen, job: Job) -> Written:
+        """Writes the shards of this part, several at a time.
+
+        Raises:
+          DiskFullError: no space. What was written is the caller's to remove.
+        """
+        layouts = lay_out(job.shape, chosen.kept, job.seed, job.block)
+        offsets, _, prompts = self._spool.find(chosen.ordinals)
+        domains, dtype = self._corpus.domain[chosen.ordinals], self._info.row_format.token_dtype
+        documents = Documents(self._spool.read, dtype, offsets, prompts, domains)
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="write") as pool:
+            futures = [
+                pool.submit(self._write_shard, documents, layouts[shard.seq_len], shard, job.folder)
+                for shard in job.shards
+            ]
+            try:
+                shards = [future.result() for future in futures]
+            finally:
+                pool.shutdown(cancel_futures=True)
+        repeated = sum(int(layout.pieces.repeated.sum()) for layout in layouts.values())
+        return Written(shards, cuts(layouts, chosen.kept, self._info.row_format.row_tokens), repeated)
+
+    def _write_shard(self, documents: Documents, layout: Layout, shard: ShardPlan, folder: str) -> Shard:
+        row_format, pad_id = self._info.format_of(shard.seq_len), self._tokenizer.pad_id
+        chunks = rows_of(documents, layout, row_format.row_tokens, shard.start, shard.end, pad_id)
+        return write_shard(folder, shard, row_format, self._checked(chunks))
+
+    def _checked(self, chunks: Iterator[Rows]) -> Iterator[Rows]:
+        for chunk in chunks:
+            self._check()
+            yield chunk
+
+    def clear(self) -> None:
+        """Forgets all documents."""
+        self._spool.clear()
+
+    def close(self) -> None:
+        self._spool.close()

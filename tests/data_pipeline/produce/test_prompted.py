@@ -1,0 +1,91 @@
+"""Rows of prompt and completion, from jsonl to batches: what is learnt is the completion, all of it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from data_pipeline.config import SourceConfig
+from data_pipeline.dedup import stage as dedup
+from data_pipeline.ingest import stage as ingest
+from data_pipeline.produce import producer
+from data_pipeline.recipe import run as clean
+from maxlm.blocks.format import PADDING_DOMAIN, to_batch
+from maxlm.blocks.reader import BlockStore
+from maxlm.errors import DataError
+from maxlm.tokenizer.load import load_tokenizer
+from maxlm.tokenizer.train import train
+from tests import texts
+from tests.data_pipeline.produce import made
+
+
+def tuned(folder, rows, **produce):
+    """A data set of instructions as people keep them."""
+    (folder / "in.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    columns = {"prompt": "instruction", "completion": "output"}
+    source = SourceConfig(path=str(folder / "in.jsonl"), name="tune", domain="chat", columns=columns)
+    config = dataclasses.replace(made.config({}, **produce), sources=(source,), partitions=2)
+    dataset = folder / "dataset"
+    ingest.run(config, dataset)
+    clean(config, dataset)
+    dedup.run(config, dataset)
+    train((text for _, text in texts.corpus(documents=120)), dataset / "tokenizer", vocab_size=512, spare_tokens=8)
+    return config, dataset
+
+
+def instructions(count):
+    rng = np.random.default_rng(1)
+    return [
+        {"instruction": f"第{i}题：{texts.chinese(rng, 16)}", "output": texts.english(rng, int(rng.integers(1, 8)))}
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("pack", ["best_fit", "concatenate"])
+def test_the_completion_alone_is_learnt(tmp_path, pack):
+    rows = instructions(40)
+    config, dataset = tuned(tmp_path, rows, pack=pack, seq_len=127, block_tokens=128 * 16, num_blocks=1, holdout=0.05)
+    producer.run(config, dataset)
+    store, tokenizer = BlockStore(dataset), load_tokenizer(dataset / "tokenizer")
+    manifest = store.verify(0)
+    source = store.source(0)
+    packed = store.info.row_format.decode(source.__getitems__(list(range(len(source)))))
+    batch = to_batch(packed)
+    answers = {row["instruction"] + row["output"]: row["output"] for row in rows}
+    seen, masked = 0, 0
+    places = np.cumsum(packed.starts, axis=1) * (packed.domains != PADDING_DOMAIN)
+    for segments, tokens, learn, weights in zip(places, packed.tokens, packed.learn, batch.weights, strict=True):
+        for number in range(1, segments.max() + 1):
+            at = np.flatnonzero(segments == number)
+            masked += int((~learn[at]).sum())
+            if tokens[at[0]] != tokenizer.bos_id or tokens[at[-1]] != tokenizer.eos_id:
+                continue  # a row's end cut it
+            text = tokenizer.decode(tokens[at].tolist())
+            answer = at[learn[at]]
+            assert tokenizer.decode(tokens[answer].tolist()) == answers[text]
+            assert answer[-1] == at[-1]  # that it ends there is learnt too
+            assert weights[answer - 1].all()
+            assert not weights[np.setdiff1d(at[1:], answer) - 1].any()
+            seen += 1
+    assert seen > 20
+    assert manifest.account.masked == masked
+    assert 0 < masked < manifest.account.written
+
+
+def test_a_prompt_longer_than_a_row(tmp_path):
+    rows = [*instructions(10), {"instruction": "word " * 200, "output": "yes"}]
+    config, dataset = tuned(tmp_path, rows, num_blocks=1, holdout=0.0)
+    with pytest.raises(
+        DataError, match=r"part-0000\d\.parquet, row group 0, row \d+: a prompt of \d+ tokens leaves no"
+    ):
+        producer.run(config, dataset)
+    assert not (dataset / "blocks/block-00000").exists()
+
+
+def test_an_edit_that_moved_the_boundary(tmp_path):
+    config, dataset = tuned(tmp_path, instructions(10), num_blocks=1, holdout=0.0)
+    made.edit_texts(dataset, lambda text: text.replace("第", "", 1))
+    with pytest.raises(DataError, match=r"parquet, row group 0, row 0: the text was edited, and its prompt can't be"):
+        producer.run(config, dataset)
+    assert not (dataset / "blocks/block-00000").exists()
