@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_pipeline.config import DataConfig
+from data_pipeline.tokenizer import command as tokenizer
 from maxlm import config as config_lib
 from maxlm.errors import ConfigError, UserError, did_you_mean
 
@@ -135,28 +136,6 @@ def _decided(options: argparse.Namespace) -> str:
     return f"{kept:,} documents kept, {removed:,} removed (look: maxlm-data report, maxlm-data inspect --removed)"
 
 
-def _tokenizer(config: DataConfig, options: argparse.Namespace) -> str:
-    from data_pipeline.tokenizer import extension, stage, tables
-
-    if options.extend:
-        if options.audit or options.compare:
-            raise UserError("--extend goes without --audit and --compare; audit the new folder afterwards")
-        if not options.out:
-            raise UserError("--extend: name a folder for the new tokenizer (--out=DIR); the old one stays")
-        told = extension.run(config, options.dataset, options.extend, options.out, options.way)
-        tables.print_extension(told, Console())
-        return f"the extended tokenizer stands in {options.out}"
-    if options.out or options.way != "merge":
-        raise UserError("--out and --as belong to --extend=FILE")
-    if not options.audit and not options.compare:
-        told = stage.run(config, options.dataset)
-        found = f"audited, {len(told['findings'])} findings" if told["findings"] else "audited and clean"
-        return f"tokenizer stands in {options.dataset}/tokenizer, {found} (look: maxlm-data tokenizer --audit)"
-    told = stage.run_audit(config, options.dataset, options.compare, options.strings)
-    tables.print_audit(told, Console())
-    return f"{len(told['findings'])} findings, {len(told['warnings'])} warnings (also in tokenizer/audit.json)"
-
-
 def _produce(config: DataConfig, options: argparse.Namespace) -> str:
     from data_pipeline.produce import producer
 
@@ -260,7 +239,7 @@ STEPS = {
         "dedup ends with the same.",
     ),
     "tokenizer": _Step(
-        _tokenizer,
+        tokenizer.run,
         "train the tokenizer, audit it, or add tokens to it",
         "Trains config.tokenizer on a sample of DATASET/documents drawn by the mixture and audits it. With --audit, "
         "audits the one that stands there and prints all of it; with --extend, adds tokens to it, into another folder.",
@@ -291,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "score":
             _add_score_options(sub)
         if name == "tokenizer":
-            _add_tokenizer_options(sub)
+            tokenizer.add_options(sub)
         if name == "dedup":
             about = "try thresholds, and take the one that keeps about so many tokens"
             sub.add_argument("--target-tokens", type=int, metavar="N", help=about)
@@ -326,19 +305,6 @@ def _add_score_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--labelled", action="append", default=[], metavar="GLOB", help="labelled files to learn from")
     sub.add_argument("--out", default="", metavar="MODEL", help="the model's folder (default: where the score has it)")
     sub.add_argument("--encoder", default="", metavar="HF_DIR", help="fine-tune this checkpoint; else a linear model")
-
-
-def _add_tokenizer_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--audit", action="store_true", help="audit DATASET/tokenizer instead of training one")
-    about = "audit, and measure another tokenizer beside it: a folder, a .model, a tokenizer.json; may be given again"
-    sub.add_argument("--compare", action="append", default=[], metavar="PATH", help=about)
-    about = "random strings, and byte strings, for the round trip (default: %(default)s)"
-    sub.add_argument("--strings", type=int, default=100_000, metavar="N", help=about)
-    sub.add_argument("--extend", default="", metavar="FILE", help="add the tokens of a file, one a line, to it")
-    sub.add_argument("--out", default="", metavar="DIR", help="with --extend: the new tokenizer's folder")
-    about = "with --extend: made by merges behind all others; one token wherever it stands; or that no text becomes"
-    ways = ("merge", "always", "special")
-    sub.add_argument("--as", dest="way", choices=ways, default="merge", help=f"{about} (default: %(default)s)")
 
 
 def _add_command(commands: argparse._SubParsersAction, name: str, summary: str, details: str, example: str):
