@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from data_pipeline import engine
 from data_pipeline.config import DataConfig
 from data_pipeline.produce import select
 from data_pipeline.produce.corpus import Corpus
@@ -47,17 +47,25 @@ def texts(corpus: Corpus, ordinals: np.ndarray) -> Iterator[str]:
         yield from batch
 
 
-def languages(corpus: Corpus) -> np.ndarray:
-    """The language of each document, `[documents]`; "" where none is known."""
-    paths = sorted(corpus.folder.glob("*.parquet"), key=lambda path: path.name)
-    found = [pq.read_table(str(path), columns=["language"])["language"].to_pylist() for path in paths]
-    return np.array([language or "" for column in found for language in column], object)
+def languages(corpus: Corpus) -> tuple[list[str], np.ndarray]:
+    """The names of the languages, "" for none known, and the index of each document's own, uint16 `[documents]`."""
+    names: list[str] = []
+    found = []
+    for path in sorted(corpus.folder.glob("*.parquet"), key=lambda path: path.name):
+        column = (
+            engine.read_partition(path, ["language"])["language"].combine_chunks().fill_null("").dictionary_encode()
+        )
+        own = column.dictionary.to_pylist()
+        names += [name for name in own if name not in names]
+        found.append(np.array([names.index(name) for name in own], np.uint16)[column.indices.to_numpy()])
+    return names, np.concatenate(found)
 
 
 def is_chinese(corpus: Corpus) -> bool:
     """Whether a hundredth of the text or more is Chinese."""
-    chinese = languages(corpus) == "zh"
-    return bool(corpus.bytes[chinese].sum() >= 0.01 * corpus.bytes.sum())
+    names, index = languages(corpus)
+    of_language = np.bincount(index, weights=corpus.bytes, minlength=len(names))
+    return bool("zh" in names and of_language[names.index("zh")] >= 0.01 * of_language.sum())
 
 
 def _up_to(corpus: Corpus, members: np.ndarray, size: int, seed: int) -> np.ndarray:
