@@ -40,6 +40,8 @@ def run(config: DataConfig, options: argparse.Namespace) -> str:
         told = stage.run(config, options.dataset)
         found = f"audited, {len(told['findings'])} findings" if told["findings"] else "audited and clean"
         return f"tokenizer stands in {options.dataset}/tokenizer, {found} (look: maxlm-data tokenizer --audit)"
+    if options.strings < 0:
+        raise UserError(f"--strings: {options.strings} is less than 0")
     told = stage.run_audit(config, options.dataset, options.compare, options.strings)
     tables.print_audit(told, Console())
     return f"{len(told['findings'])} findings, {len(told['warnings'])} warnings (also in tokenizer/audit.json)"
