@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from data_pipeline.commands import LOOKS, STEPS
 from data_pipeline.config import DataConfig
+from data_pipeline.tokenizer import command as tokenizer
 from maxlm import config as config_lib
 from maxlm.errors import ConfigError, UserError, did_you_mean
 
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "score":
             _add_score_options(sub)
         if name == "tokenizer":
-            _add_tokenizer_options(sub)
+            tokenizer.add_options(sub)
         if name == "produce":
             sub.add_argument("--dry-run", action="store_true", help="only tell what the run will use and repeat")
         if name == "dedup":
@@ -75,19 +76,6 @@ def _add_score_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--labelled", action="append", default=[], metavar="GLOB", help="labelled files to learn from")
     sub.add_argument("--out", default="", metavar="MODEL", help="the model's folder (default: where the score has it)")
     sub.add_argument("--encoder", default="", metavar="HF_DIR", help="fine-tune this checkpoint; else a linear model")
-
-
-def _add_tokenizer_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--audit", action="store_true", help="audit DATASET/tokenizer instead of training one")
-    about = "audit, and measure another tokenizer beside it: a folder, a .model, a tokenizer.json; may be given again"
-    sub.add_argument("--compare", action="append", default=[], metavar="PATH", help=about)
-    about = "random strings, and byte strings, for the round trip (default: %(default)s)"
-    sub.add_argument("--strings", type=int, default=100_000, metavar="N", help=about)
-    sub.add_argument("--extend", default="", metavar="FILE", help="add the tokens of a file, one a line, to it")
-    sub.add_argument("--out", default="", metavar="DIR", help="with --extend: the new tokenizer's folder")
-    about = "with --extend: made by merges behind all others; one token wherever it stands; or that no text becomes"
-    ways = ("merge", "always", "special")
-    sub.add_argument("--as", dest="way", choices=ways, default="merge", help=f"{about} (default: %(default)s)")
 
 
 def _add_command(commands: argparse._SubParsersAction, name: str, summary: str, details: str, example: str):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from data_pipeline.config import DataConfig
+from data_pipeline.tokenizer import command as tokenizer
 from maxlm.errors import ConfigError, UserError
 
 _PAGE_SAMPLES = 3  # removed documents of each reason on the page of `report`
@@ -129,30 +130,6 @@ def _decided(options: argparse.Namespace) -> str:
 
     kept, removed = _count(options.dataset, DOCUMENTS), _count(options.dataset, REMOVED_DOCUMENTS)
     return f"{kept:,} documents kept, {removed:,} removed (look: maxlm-data report, maxlm-data inspect --removed)"
-
-
-def _tokenizer(config: DataConfig, options: argparse.Namespace) -> str:
-    from rich.console import Console
-
-    from data_pipeline.tokenizer import extension, stage, tables
-
-    if options.extend:
-        if options.audit or options.compare:
-            raise UserError("--extend goes without --audit and --compare; audit the new folder afterwards")
-        if not options.out:
-            raise UserError("--extend: name a folder for the new tokenizer (--out=DIR); the old one stays")
-        told = extension.run(config, options.dataset, options.extend, options.out, options.way)
-        tables.print_extension(told, Console())
-        return f"the extended tokenizer stands in {options.out}"
-    if options.out or options.way != "merge":
-        raise UserError("--out and --as belong to --extend=FILE")
-    if not options.audit and not options.compare:
-        told = stage.run(config, options.dataset)
-        found = f"audited, {len(told['findings'])} findings" if told["findings"] else "audited and clean"
-        return f"tokenizer stands in {options.dataset}/tokenizer, {found} (look: maxlm-data tokenizer --audit)"
-    told = stage.run_audit(config, options.dataset, options.compare, options.strings)
-    tables.print_audit(told, Console())
-    return f"{len(told['findings'])} findings, {len(told['warnings'])} warnings (also in tokenizer/audit.json)"
 
 
 def _produce(config: DataConfig, options: argparse.Namespace) -> str:
@@ -286,7 +263,7 @@ STEPS = {
         "dedup ends with the same.",
     ),
     "tokenizer": Step(
-        _tokenizer,
+        tokenizer.run,
         "train the tokenizer, audit it, or add tokens to it",
         "Trains config.tokenizer on a sample of DATASET/documents drawn by the mixture and audits it. With --audit, "
         "audits the one that stands there and prints all of it; with --extend, adds tokens to it, into another folder.",

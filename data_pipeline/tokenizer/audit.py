@@ -28,7 +28,7 @@ def audit(
     measured = sample.to_measure(corpus, trained, config.tokenizer.seed)
     texts = list(sample.texts(corpus, measured))
     domains = [corpus.domains[i] for i in corpus.domain[measured]]
-    languages = sample.languages(corpus)
+    names, language = sample.languages(corpus)
     encoders = [compression.of_tokenizer(tokenizer, "this"), *map(compression.open_encoder, compare)]
     told: dict[str, Any] = {
         "kind": tokenizer.kind,
@@ -40,7 +40,7 @@ def audit(
             encoder.name: {
                 "pieces": encoder.pieces,
                 "domains": compression.by_group(encoder, texts, domains),
-                "languages": compression.by_group(encoder, texts, list(languages[measured])),
+                "languages": compression.by_group(encoder, texts, [names[i] for i in language[measured]]),
             }
             for encoder in encoders
         },
@@ -48,7 +48,13 @@ def audit(
         "unreachable": [[i, tokenizer.decode([i])] for i in unreachable(tokenizer)],
         "parts_of_characters": _parts(tokenizer),
         "gb2312": coverage.characters(tokenizer),
-        "words": coverage.words(tokenizer, sample.texts(corpus, _english(corpus, languages, trained))),
+        "words": coverage.words(
+            tokenizer,
+            sample.texts(
+                corpus,
+                _english(corpus, trained[language[trained] == names.index("en")] if "en" in names else trained[:0]),
+            ),
+        ),
         "blanks": coverage.blanks(tokenizer),
         "round_trip": round_trip.check(tokenizer, strings),
     }
@@ -114,8 +120,8 @@ def _parts(tokenizer: Tokenizer) -> dict[str, int]:
     return {"tokens": len(found), "only_on_the_way": sum(text is None for text in found.values())}
 
 
-def _english(corpus: Corpus, languages: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """English documents of the sample, in their order, up to a few megabytes; code is none."""
+def _english(corpus: Corpus, members: np.ndarray) -> np.ndarray:
+    """The first of the English documents of the sample, a few megabytes of them; code is none."""
     of_code = corpus.domains.index("code") if "code" in corpus.domains else -1
-    members = trained[(languages[trained] == "en") & (corpus.domain[trained] != of_code)]
+    members = members[corpus.domain[members] != of_code]
     return members[: int(np.searchsorted(np.cumsum(corpus.bytes[members]), _WORDS_BYTES)) + 1]

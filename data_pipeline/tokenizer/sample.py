@@ -47,16 +47,16 @@ def texts(corpus: Corpus, ordinals: np.ndarray) -> Iterator[str]:
         yield from batch
 
 
-def languages(corpus: Corpus) -> np.ndarray:
-    """The language of each document, `[documents]`; "" where none is known."""
-    index = corpus.index
-    return np.array(index.names["language"], object)[index.codes["language"]]
+def languages(corpus: Corpus) -> tuple[list[str], np.ndarray]:
+    """The names of the languages, "" for none known, and the index of each document's own, `[documents]`."""
+    return list(corpus.index.names["language"]), corpus.index.codes["language"]
 
 
 def is_chinese(corpus: Corpus) -> bool:
     """Whether a hundredth of the text or more is Chinese."""
-    chinese = languages(corpus) == "zh"
-    return bool(corpus.bytes[chinese].sum() >= 0.01 * corpus.bytes.sum())
+    names, index = languages(corpus)
+    of_language = np.bincount(index, weights=corpus.bytes, minlength=len(names))
+    return bool("zh" in names and of_language[names.index("zh")] >= 0.01 * of_language.sum())
 
 
 def _up_to(corpus: Corpus, members: np.ndarray, size: int, seed: int) -> np.ndarray:

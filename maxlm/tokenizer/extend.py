@@ -4,7 +4,7 @@ New tokens take the spare slots first; where these don't suffice, rows are added
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,11 +48,17 @@ def extend(old: Tokenizer, tokens: Sequence[str], way: Way = "merge") -> Extensi
     """
     already = [token for token in tokens if token in old.special or (way == "merge" and _is_one(old, token))]
     already += [token for token in tokens if way == "always" and token in old.user_tokens]
+    pieces = set(old.pieces())
     wanted = sorted({*tokens} - {*already}, key=lambda token: (len(token), token))
     for token in wanted:
-        if not token or token != token.strip() or "\u2581" in token or "\u2585" in token:
+        body = token.removeprefix(" ") if way == "merge" else token  # a word with the space before it
+        if not body or body != body.strip() or "\u2581" in token or "\u2585" in token:
             raise ConfigError(f"token {token!r}: empty, with blanks around it, or with U+2581 or U+2585 in it")
-        if way == "always" and _is_one(old, token):
+        if way == "merge" and any(user in token for user in old.user_tokens):
+            raise ConfigError(
+                f"token {token!r} can't be made by merges: a user token stands within it; add it as always"
+            )
+        if way != "merge" and token.encode() in pieces:
             raise ConfigError(f"token {token!r} is one already, made by merges; leave it out, or train anew with it")
     new, strings = _of_kind(old)(old, wanted, way) if wanted else (old, [])
     added = dict(enumerate(strings, start=old.num_pieces))
@@ -75,20 +81,12 @@ def extended_table(table: np.ndarray, extension: Extension) -> np.ndarray:
     first = min(replaces, default=extension.tokenizer.num_pieces)
     if not first <= len(table) <= rows:
         raise ConfigError(f"a table of {len(table)} rows is not of the tokenizer that was extended: {first} to {rows}")
-    wide = table.astype(np.float64)
-    mean = wide[:first].mean(axis=0)
-    made = np.concatenate([wide, np.broadcast_to(mean, (rows - len(table), table.shape[1]))])
+    mean = table[:first].mean(axis=0, dtype=np.float64)
+    tail = np.broadcast_to(mean, (rows - len(table), table.shape[1]))
+    made = np.concatenate([table, tail.astype(table.dtype)])
     for i, ids in replaces.items():
-        made[i] = wide[ids].mean(axis=0) if ids else mean
-    result = made.astype(table.dtype)
-    result[: len(table)][_untouched(len(table), replaces)] = table[_untouched(len(table), replaces)]
-    return result
-
-
-def _untouched(rows: int, replaces: Mapping[int, Sequence[int]]) -> np.ndarray:
-    keep = np.ones(rows, bool)
-    keep[[i for i in replaces if i < rows]] = False
-    return keep
+        made[i] = table[ids].mean(axis=0, dtype=np.float64) if ids else mean
+    return made
 
 
 def _is_one(tokenizer: Tokenizer, token: str) -> bool:

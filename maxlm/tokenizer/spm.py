@@ -96,5 +96,5 @@ def _processor(model: bytes, where: object) -> sentencepiece.SentencePieceProces
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:  # SentencePiece knows no other kind
-        reason = str(error).split("]")[-1].strip()
+        reason = str(error).split("]")[-1].strip() or "it can't be parsed"
         raise DataError(f"{where}: damaged, or no SentencePiece model ({reason})") from error

@@ -30,8 +30,9 @@ def train_model(
         raise DataError("no text to train a tokenizer on")
     split = pre_tokenizer(settings.digits)
     kept = [merge for merge in learnt if not _refused("".join(merge), split, unwanted)]
-    reached = set(bpe.merges_of([left + right for left, right in kept], bpe.by_pair(bpe.ranked(kept))))
-    kept = [merge for merge in kept if "".join(merge) in reached]
+    # Where two merges make the same piece, all texts go by one of them: bpe.py.
+    made = bpe.merges_of([left + right for left, right in kept], bpe.by_pair(bpe.ranked(kept)))
+    kept = [merge for merge in kept if made.get("".join(merge)) == merge]
     merges = _with_characters(kept, gb2312_level_1() if settings.characters == "gb2312" else "", room)
     model = assemble(special, settings.user_tokens, merges, settings.digits)
     described = huggingface.settings(special)

@@ -176,6 +176,7 @@ def test_an_extension(dataset, tmp_path, capsys):
         ([*line, "--audit"], "goes without --audit"),
         ([*where, f"--extend={tmp_path}/none", out], "can't be read"),
         ([*line, "--as=never"], "invalid choice"),
+        ([*where, "--audit", "--strings=-5"], "-5 is less than 0"),
     ):
         with pytest.raises(UserError, match=words):
             cli.run(wrong)
