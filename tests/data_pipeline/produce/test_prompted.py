@@ -15,6 +15,7 @@ from maxlm.blocks.format import PADDING_DOMAIN, to_batch
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DataError
 from maxlm.tokenizer.load import load_tokenizer
+from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train
 from tests import texts
 from tests.data_pipeline.produce import made
@@ -30,7 +31,11 @@ def tuned(folder, rows, **produce):
     ingest.run(config, dataset)
     clean(config, dataset)
     dedup.run(config, dataset)
-    train((text for _, text in texts.corpus(documents=120)), dataset / "tokenizer", vocab_size=512, spare_tokens=8)
+    train(
+        (text for _, text in texts.corpus(documents=120)),
+        dataset / "tokenizer",
+        TokenizerSettings(vocab_size=512, spare_tokens=8),
+    )
     return config, dataset
 
 
