@@ -1,7 +1,8 @@
 """Attention kernels: a name for each, and which one a device gets.
 
 Every kernel takes q `[batch, seq_len, num_heads, head_dim]`, k and v `[batch, seq_len, num_kv_heads, head_dim]` and
-segments `[batch, seq_len]`; a position attends to itself and to earlier ones of the same segment, never across.
+segments `[batch, seq_len]`; a position attends to itself and to earlier ones of the same segment, never across. A
+`window` above 0 bounds how many it sees, itself included.
 """
 
 from collections.abc import Callable
@@ -10,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from maxlm.errors import ConfigError, did_you_mean
-from maxlm.models.chunked_attention import chunked_attention
+from maxlm.models.chunked_attention import chunked_attention, in_reach
 
-Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, int], jax.Array]
 # Far below any score, and finite: a row that sees nothing must not become NaN.
 _MASKED = -1e30
 
@@ -28,20 +29,21 @@ def masked_attention(q_BTNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, ma
     return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BSKH).reshape(B, T, N, H)
 
 
-def xla_attention(q_BTNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, segments_BT: jax.Array) -> jax.Array:
+def xla_attention(
+    q_BTNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, segments_BT: jax.Array, window: int = 0
+) -> jax.Array:
     """The plain formula, all scores at once."""
-    T = q_BTNH.shape[1]
-    causal_TS = jnp.tril(jnp.ones((T, T), bool))
-    mask_BTS = (segments_BT[:, :, None] == segments_BT[:, None, :]) & causal_TS
-    return masked_attention(q_BTNH, k_BSKH, v_BSKH, mask_BTS)
+    index_T = jnp.arange(q_BTNH.shape[1])
+    same_BTS = segments_BT[:, :, None] == segments_BT[:, None, :]
+    return masked_attention(q_BTNH, k_BSKH, v_BSKH, same_BTS & in_reach(index_T[:, None], index_T, window))
 
 
 def cached_attention(
-    q_BTNH: jax.Array, keys_BSKH: jax.Array, values_BSKH: jax.Array, positions_BT: jax.Array
+    q_BTNH: jax.Array, keys_BSKH: jax.Array, values_BSKH: jax.Array, positions_BT: jax.Array, window: int = 0
 ) -> jax.Array:
     """Attention of new tokens over a cache in which position s of a row stands at index s."""
-    index_S = jnp.arange(keys_BSKH.shape[1])
-    return masked_attention(q_BTNH, keys_BSKH, values_BSKH, index_S <= positions_BT[:, :, None])
+    reach_BTS = in_reach(positions_BT[:, :, None], jnp.arange(keys_BSKH.shape[1]), window)
+    return masked_attention(q_BTNH, keys_BSKH, values_BSKH, reach_BTS)
 
 
 KERNELS: dict[str, Kernel] = {"chunked": chunked_attention, "xla": xla_attention}

@@ -16,5 +16,5 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
 
 
 def decays(params: dict[str, Any]) -> dict[str, Any]:
-    """Which parameters decay: all but the norms' scales, whatever their rank (layers are stacked)."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1] != jax.tree_util.DictKey("scale"), params)
+    """Which parameters decay: all but the norms' scales and the biases, whatever their rank (layers are stacked)."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: not path[-1].key.endswith(("scale", "bias")), params)
