@@ -54,6 +54,7 @@ class ModelConfig:
     sliding_window: int = 0  # a token sees itself and so many - 1 before it; 0: all of its document
     tie_embeddings: bool = True  # one matrix for input and output; usual at 1B parameters and below
     init_std: float = 0.02  # of all matrices; those that write to the residual stream: / sqrt(2 num_layers)
+    mup_base_embed: int = 0  # width whose best learning rate is to hold at this width too (muP); 0: no transfer
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters are kept in float32
     attention: str = "auto"  # a name in maxlm/models/kernels.py; "auto": the best for the device
     scan_layers: bool = True  # compile one layer and loop; False: unrolled, slower to compile, sometimes faster to run
@@ -74,5 +75,12 @@ class ModelConfig:
                 f"config.model.max_positions={self.max_positions} with position={self.position!r}: learned positions "
                 "need the longest context, and RoPE has no table"
             )
+        if self.mup_base_embed < 0:
+            raise ConfigError(f"config.model.mup_base_embed={self.mup_base_embed} is less than 0")
         if self.sliding_window < 0:
             raise ConfigError(f"config.model.sliding_window={self.sliding_window} is less than 0")
+
+    @property
+    def width_multiplier(self) -> float:
+        """How much wider the model is than the one that its learning rate was found on (Yang et al., 2022, muP)."""
+        return self.embed / self.mup_base_embed if self.mup_base_embed else 1.0

@@ -50,7 +50,10 @@ class Decoder(nnx.Module):
         length = tokens_BT.shape[1] if cache is None else cache.keys.shape[2]
         x_BTD, angles = self._placed(x_BTD, positions_BT, length)
         x_BTD, cache = self._run_layers(x_BTD, Places(positions_BT, segments_BT, angles), cache)
-        return self.norm(x_BTD), cache
+        hidden_BTD = self.norm(x_BTD)
+        if self.config.width_multiplier != 1:  # muP: logits of a wider model would grow with its width (table 8)
+            hidden_BTD = hidden_BTD / self.config.width_multiplier
+        return hidden_BTD, cache
 
     def unembedding(self) -> jax.Array:
         """The matrix that turns hidden states into logits, float32 `[vocab, embed]`."""

@@ -36,9 +36,14 @@ def bias(shape: tuple[int, ...], axes: tuple[str, ...]) -> nnx.Param:
     return nnx.Param(jnp.zeros(shape), axes=axes)
 
 
+def hidden_std(config: ModelConfig) -> float:
+    """Spread of the layers' matrices; under muP it falls with the square root of the width (table 8)."""
+    return config.init_std / math.sqrt(config.width_multiplier)
+
+
 def residual_std(config: ModelConfig) -> float:
     """Spread of what writes to the residual stream, so that its variance does not grow with depth (GPT-2, 2.3)."""
-    return config.init_std / math.sqrt(2 * config.num_layers)
+    return hidden_std(config) / math.sqrt(2 * config.num_layers)
 
 
 class Attention(nnx.Module):
@@ -46,7 +51,7 @@ class Attention(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         D, N, K, H = config.embed, config.num_heads, config.num_kv_heads, config.head_dim
-        std = config.init_std
+        std = hidden_std(config)
         self.config = config
         self.query = weight(rngs, (D, N, H), ("embed", "heads", "head_dim"), std)
         self.key = weight(rngs, (D, K, H), ("embed", "kv_heads", "head_dim"), std)
@@ -102,7 +107,7 @@ class SwiGLU(nnx.Module):
     """Shazeer, 2020 (arXiv 2002.05202)."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        D, F, std, biased = config.embed, config.mlp, config.init_std, config.bias == "all"
+        D, F, std, biased = config.embed, config.mlp, hidden_std(config), config.bias == "all"
         self.gate = weight(rngs, (D, F), ("embed", "mlp"), std)
         self.up = weight(rngs, (D, F), ("embed", "mlp"), std)
         self.down = weight(rngs, (F, D), ("mlp", "embed"), residual_std(config))
@@ -121,7 +126,7 @@ class GeluMLP(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         D, F, biased = config.embed, config.mlp, config.bias == "all"
-        self.up = weight(rngs, (D, F), ("embed", "mlp"), config.init_std)
+        self.up = weight(rngs, (D, F), ("embed", "mlp"), hidden_std(config))
         self.down = weight(rngs, (F, D), ("mlp", "embed"), residual_std(config))
         self.up_bias = bias((F,), ("mlp",)) if biased else None
         self.down_bias = bias((D,), ("norm",)) if biased else None

@@ -190,7 +190,7 @@ def _start(
     model = DecoderFunction(config.model)
     total_steps = config.data.num_blocks * -(-store.info.rows_per_block // config.train.batch)
     schedule = make_schedule(config.optimizer.learning_rate, config.schedule, total_steps)
-    tx = make_optimizer(config.optimizer, schedule)
+    tx = make_optimizer(config.optimizer, schedule, config.model.width_multiplier)
     first = jax.process_index() == 0  # of several processes, one writes journal, metrics and config
     checkpoints, journal = Checkpoints(workdir, config.checkpoint.keep), journal_of(workdir, writes=first)
     skipped = skipped_blocks(journal)

@@ -37,6 +37,7 @@ def next_token_loss(
     *,
     z_loss: float = 0.0,
     chunks: int = 1,
+    total: jax.Array | None = None,
 ) -> TokenLosses:
     """Mean over the weighted tokens of ``-log softmax(hidden @ table.T)[target] + z_loss * log²Z``.
 
@@ -46,9 +47,11 @@ def next_token_loss(
       targets_BT: int32 `[batch, seq_len]`.
       weights_BT: float32 `[batch, seq_len]`; 0 leaves a token out.
       chunks: pieces of the sequence; must divide seq_len.
+      total: what the sum is divided by, if these are not all rows of the step; None: the sum of the weights.
     """
-    total = jnp.maximum(weights_BT.sum(), 1.0)
-    result: Any = _chunked_loss(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT / total)
+    total = weights_BT.sum() if total is None else total
+    weights_BT = weights_BT / jnp.maximum(total, 1.0)
+    result: Any = _chunked_loss(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT)
     loss, nll_BT = result
     return TokenLosses(loss, jax.lax.stop_gradient(nll_BT))
 
