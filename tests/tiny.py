@@ -22,9 +22,10 @@ def model(**changes: Any) -> ModelConfig:
     return ModelConfig(**(sizes | changes))
 
 
-def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """A mesh of the first data × fsdp × tensor devices."""
-    return make_mesh(MeshConfig(data, fsdp, tensor), jax.devices()[: data * fsdp * tensor])
+def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, context: int = 1) -> Mesh:
+    """A mesh of the first data × fsdp × context × tensor devices."""
+    sizes = MeshConfig(data=data, fsdp=fsdp, context=context, tensor=tensor)
+    return make_mesh(sizes, jax.devices()[: data * fsdp * context * tensor])
 
 
 def one_device() -> Mesh:

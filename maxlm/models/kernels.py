@@ -5,6 +5,7 @@ segments `[batch, seq_len]`; a position attends to itself and to earlier ones of
 `window` above 0 bounds how many it sees, itself included.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.models.chunked_attention import chunked_attention, in_reach
+from maxlm.models.context_attention import context_attention
+from maxlm.parallel.axes import CONTEXT, ways
 
 Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, int], jax.Array]
 # Far below any score, and finite: a row that sees nothing must not become NaN.
@@ -51,7 +54,12 @@ _BEST_FOR_DEVICE = {"cpu": "chunked", "gpu": "chunked", "tpu": "chunked"}
 
 
 def attention(name: str) -> Kernel:
-    """The kernel of this name; "auto": the best one for the default device."""
+    """The kernel of this name; "auto": the best one for the default device.
+
+    On a mesh that splits sequences it is the one for `context_attention.spread` sequences, whatever the name.
+    """
+    if (split := ways(CONTEXT)) > 1:
+        return functools.partial(context_attention, ways=split)
     if name == "auto":
         name = _BEST_FOR_DEVICE[jax.default_backend()]
     if name not in KERNELS:

@@ -8,15 +8,15 @@ from jax.sharding import PartitionSpec
 
 from maxlm.errors import did_you_mean
 
-DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
-MESH_AXES = (DATA, FSDP, TENSOR)
+DATA, FSDP, CONTEXT, TENSOR = "data", "fsdp", "context", "tensor"
+MESH_AXES = (DATA, FSDP, CONTEXT, TENSOR)  # the last one's devices are nearest to each other
 BATCH_AXES = (DATA, FSDP)  # a global batch is split over both
 
 # logical axis -> mesh axes that split it
 RULES: dict[str, tuple[str, ...]] = {
     # activations
     "batch": BATCH_AXES,
-    "seq": (),
+    "seq": (CONTEXT,),
     "act_embed": (),
     "act_heads": (TENSOR,),
     "act_kv_heads": (TENSOR,),
@@ -24,7 +24,7 @@ RULES: dict[str, tuple[str, ...]] = {
     # parameters
     "layers": (),
     "vocab": (TENSOR,),
-    "embed": (FSDP,),
+    "embed": (FSDP, CONTEXT),
     "heads": (TENSOR,),
     "kv_heads": (TENSOR,),
     "head_dim": (),
@@ -53,6 +53,12 @@ def spec(*logical: str) -> PartitionSpec:
     if len(used) != len(set(used)):
         raise ValueError(f"logical axes {logical} would use a mesh axis twice: {parts}")
     return PartitionSpec(*(part or None for part in parts))
+
+
+def ways(axis: str) -> int:
+    """Devices along an axis of the mesh in force; 1 without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape[axis]
 
 
 def constrain(x: jax.Array, *logical: str) -> jax.Array:

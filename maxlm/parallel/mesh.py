@@ -9,7 +9,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from maxlm.errors import ConfigError
-from maxlm.parallel.axes import BATCH_AXES, MESH_AXES
+from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class MeshConfig:
 
     data: int = 1  # copies of the model, each on its part of the batch
     fsdp: int = -1  # parameters and batch split together (ZeRO-3)
+    context: int = 1  # sequences split between devices, and parameters as over fsdp; for long contexts
     tensor: int = 1  # heads, mlp and vocabulary split within a layer
 
 
@@ -45,8 +46,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """How `[batch, …]` arrays are split."""
-    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+    """How `[batch, seq_len]` arrays are split."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES, CONTEXT))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -104,17 +104,22 @@ def check_divides(config: Config, mesh: Mesh, seq_len: int) -> None:
         ("model.num_kv_heads", model.num_kv_heads, "tensor", ways["tensor"]),
         ("model.mlp", model.mlp, "tensor", ways["tensor"]),
         ("model.vocab_size", model.vocab_size, "tensor", ways["tensor"]),
-        ("model.embed", model.embed, "fsdp", ways["fsdp"]),
+        ("model.embed", model.embed, "fsdp × context", ways["fsdp"] * ways["context"]),
     ]
     if batch_ways % jax.process_count():
         raise ConfigError(
             f"config.mesh: data × fsdp={batch_ways} is no multiple of the {jax.process_count()} processes; "
             "each must read rows of its own, so split less by tensor"
         )
+    if ways["context"] > 1 and seq_len % (2 * ways["context"]):
+        raise ConfigError(
+            f"config.mesh.context={ways['context']}: sequences of {seq_len} tokens do not divide into "
+            f"{2 * ways['context']} chunks, two for each device"
+        )
     for key, size, axis, number in checks:
         if size % number:
             raise ConfigError(f"config.{key}={size} does not divide by the mesh's {axis}={number}")
-    if config.train.loss_chunks and seq_len % config.train.loss_chunks:
+    if config.train.loss_chunks and seq_len // ways["context"] % config.train.loss_chunks:
         raise ConfigError(
             f"config.train.loss_chunks={config.train.loss_chunks} does not divide the data set's sequences of "
             f"{seq_len} tokens; 0 chooses a number that does"

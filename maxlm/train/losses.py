@@ -8,10 +8,13 @@ Letters: B batch, T position, C position within a chunk, D embed, V vocab.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from maxlm.parallel.axes import BATCH_AXES, CONTEXT, TENSOR, ways
 
 _CHUNK_BYTES = 32 << 20
 
@@ -24,9 +27,11 @@ class TokenLosses(NamedTuple):
 
 
 def auto_chunks(batch: int, seq_len: int, vocab: int) -> int:
-    """Pieces of the sequence such that a piece's float32 logits take about 32 MiB."""
-    wanted = max(1, batch * seq_len * vocab * 4 // _CHUNK_BYTES)
-    return next(n for n in range(1, seq_len + 1) if seq_len % n == 0 and (n >= wanted or n == seq_len))
+    """Pieces of the sequence such that a piece's float32 logits take about 32 MiB of a device."""
+    split = math.prod(ways(axis) for axis in (*BATCH_AXES, CONTEXT, TENSOR))
+    wanted = max(1, batch * seq_len * vocab * 4 // split // _CHUNK_BYTES)
+    most = seq_len // ways(CONTEXT)
+    return next(n for n in range(1, most + 1) if most % n == 0 and (n >= wanted or n == most))
 
 
 def next_token_loss(
@@ -114,14 +119,19 @@ def _chunk_softmax(hidden_BCD, table_VD, targets_BC):
 
 
 def _split(x_BT: jax.Array, chunks: int) -> jax.Array:
-    """`[batch, seq_len, …]` as `[chunks, batch, seq_len / chunks, …]`; the batch stays split as it was."""
-    B, T = x_BT.shape[:2]
-    return jnp.moveaxis(x_BT.reshape(B, chunks, T // chunks, *x_BT.shape[2:]), 1, 0)
+    """`[batch, seq_len, …]` as `[chunks, batch, seq_len / chunks, …]`; batch and sequence stay split as they were.
+
+    Where sequences are split between devices, each has its part of every chunk.
+    """
+    B, T, split = *x_BT.shape[:2], ways(CONTEXT)
+    x = jnp.moveaxis(x_BT.reshape(B, split, chunks, T // (split * chunks), *x_BT.shape[2:]), 2, 0)
+    return x.reshape(chunks, B, T // chunks, *x_BT.shape[2:])
 
 
 def _join(x: jax.Array) -> jax.Array:
-    x = jnp.moveaxis(x, 0, 1)
-    return x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])
+    chunks, B, C, split = *x.shape[:3], ways(CONTEXT)
+    x = jnp.moveaxis(x.reshape(chunks, B, split, C // split, *x.shape[3:]), 0, 2)
+    return x.reshape(B, chunks * C, *x.shape[4:])
 
 
 def sums_by_domain(values_BT: jax.Array, domains_BT: jax.Array, num_domains: int) -> jax.Array:

@@ -9,7 +9,9 @@ import optax
 from jax.sharding import Mesh
 
 from maxlm.blocks.format import Batch
+from maxlm.models.context_attention import gathered, spread
 from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.axes import CONTEXT, ways
 from maxlm.parallel.mesh import batch_sharding, replicated
 from maxlm.train.config import TrainSettings
 from maxlm.train.losses import TokenLosses, auto_chunks, next_token_loss, sums_by_domain
@@ -29,14 +31,16 @@ def batch_loss(
 
     `total`: weight of all rows of the step, where the batch is only some of them.
     """
-    decoder = model.bind(params)
+    split, decoder = ways(CONTEXT), model.bind(params)
+    batch = jax.tree.map(lambda x_BT: spread(x_BT, split), batch) if split > 1 else batch
     hidden_BTD, _ = decoder(batch.inputs, batch.positions, batch.segments)
     B, T, _ = hidden_BTD.shape
     chunks = settings.loss_chunks or auto_chunks(B, T, model.config.vocab_size)
     table_VD = decoder.unembedding()
-    return next_token_loss(
+    losses = next_token_loss(
         hidden_BTD, table_VD, batch.targets, batch.weights, z_loss=settings.z_loss, chunks=chunks, total=total
     )
+    return losses._replace(nll_BT=gathered(losses.nll_BT, split)) if split > 1 else losses
 
 
 def make_train_step(

@@ -18,7 +18,7 @@ from tests import tiny
 def test_sizes_multiply_to_the_devices(data, fsdp, tensor, rest):
     sizes = {"data": data, "fsdp": fsdp, "tensor": tensor}
     asked = sizes | ({rest: -1} if rest else {})
-    assert mesh_shape(MeshConfig(**asked), data * fsdp * tensor) == (data, fsdp, tensor)
+    assert mesh_shape(MeshConfig(**asked), data * fsdp * tensor) == (data, fsdp, 1, tensor)
 
 
 @given(*[st.integers(1, 6)] * 3, st.integers(1, 64))
@@ -26,13 +26,16 @@ def test_sizes_that_do_not_fit_are_refused(data, fsdp, tensor, devices):
     assume(data * fsdp * tensor != devices)
     message = re.escape(f"data={data} × fsdp={fsdp} × tensor={tensor} does not fit {devices} devices")
     with pytest.raises(ConfigError, match=message):
-        mesh_shape(MeshConfig(data, fsdp, tensor), devices)
+        mesh_shape(MeshConfig(data=data, fsdp=fsdp, tensor=tensor), devices)
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (MeshConfig(data=3, fsdp=-1), r"config\.mesh: data=3 × fsdp=-1 × tensor=1 does not fit 8 devices; set one"),
+        (
+            MeshConfig(data=3, fsdp=-1),
+            r"config\.mesh: data=3 × fsdp=-1 × context=1 × tensor=1 does not fit 8 devices; set one",
+        ),
         (MeshConfig(data=-1, fsdp=-1), r"config\.mesh: data=-1 × fsdp=-1 .*positive, and one of them may be -1"),
         (MeshConfig(data=0), r"config\.mesh: data=0 × .*sizes are positive"),
         (MeshConfig(tensor=-2), r"config\.mesh: .*tensor=-2: sizes are positive"),

@@ -292,7 +292,7 @@ def test_a_model_of_another_shape_is_refused(config, undisturbed, tmp_path):
             {"model": tiny.model(vocab_size=256)},
             r"config\.model\.vocab_size=256, but the data set's .* has 128 entries",
         ),
-        ({"mesh": MeshConfig(fsdp=3)}, r"config\.mesh: data=1 × fsdp=3 × tensor=1 does not fit 1 devices"),
+        ({"mesh": MeshConfig(fsdp=3)}, r"config\.mesh: data=1 × fsdp=3 × context=1 × tensor=1 does not fit 1 devices"),
         ({"train": TrainSettings(loss_chunks=3)}, r"config\.train\.loss_chunks=3 does not divide .*sequences of 8"),
     ],
 )

@@ -145,7 +145,7 @@ def _orthogonalised(matrix: np.ndarray) -> np.ndarray:
 
 
 def test_muon_orthogonalises_the_matrices_of_each_layer():
-    """With steps of 0.2 sqrt(max(fan_in, fan_out)) (Liu et al., 2025, equation 4). The rest is Adam's, with Nesterov's momentum."""
+    """With steps of 0.2 sqrt(max(fan_in, fan_out)) (Liu et al., 2025, equation 4). Tables take Nesterov's Adam."""
     config = OptimizerConfig(name="muon", learning_rate=1.0, weight_decay=0.0, clip_norm=0.0)
     params, grads, D = _model_like(0), _model_like(1), 32
     updates, _ = _one_update(config, params, grads)
