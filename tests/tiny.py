@@ -22,10 +22,10 @@ def model(**changes: Any) -> ModelConfig:
     return ModelConfig(**(sizes | changes))
 
 
-def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, context: int = 1) -> Mesh:
-    """A mesh of the first data × fsdp × context × tensor devices."""
-    sizes = MeshConfig(data=data, fsdp=fsdp, context=context, tensor=tensor)
-    return make_mesh(sizes, jax.devices()[: data * fsdp * context * tensor])
+def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, context: int = 1, stage: int = 1) -> Mesh:
+    """A mesh of the first devices, as many as it takes."""
+    sizes = MeshConfig(stage=stage, data=data, fsdp=fsdp, context=context, tensor=tensor)
+    return make_mesh(sizes, jax.devices()[: stage * data * fsdp * context * tensor])
 
 
 def one_device() -> Mesh:

@@ -59,9 +59,11 @@ class ModelConfig:
     attention: str = "auto"  # a name in maxlm/models/kernels.py; "auto": the best for the device
     scan_layers: bool = True  # compile one layer and loop; False: unrolled, slower to compile, sometimes faster to run
     remat: Literal["none", "dots", "full"] = "none"  # what the backward pass computes anew instead of keeping
+    pipeline_microbatches: int = 0  # with mesh.stage: parts of a batch, a multiple of the stages; 0: as many as stages
+    pipeline_repeats: int = 1  # with mesh.stage: rounds in which the layers are dealt out, which shortens idle times
 
     def __post_init__(self) -> None:
-        for name in ("embed", "num_layers", "num_heads", "num_kv_heads", "head_dim", "mlp"):
+        for name in ("embed", "num_layers", "num_heads", "num_kv_heads", "head_dim", "mlp", "pipeline_repeats"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"config.model.{name}: must be at least 1, found {getattr(self, name)}")
         if self.num_heads % self.num_kv_heads:

@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from maxlm.models.chunked_attention import in_reach
-from maxlm.parallel.axes import BATCH_AXES, CONTEXT, TENSOR
+from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES, TENSOR, free
 
 _BLOCK = 512  # queries, and keys, that are worked off at a time
 # Far below any score, and finite: a row that sees nothing must not become NaN.
@@ -50,10 +50,17 @@ def context_attention(
     q_BTNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, segments_BT: jax.Array, window: int, ways: int
 ) -> jax.Array:
     """Attention of sequences that were `spread` over `ways` devices, `[batch, seq_len, num_heads, head_dim]`."""
-    heads, places = PartitionSpec(BATCH_AXES, CONTEXT, TENSOR), PartitionSpec(BATCH_AXES, CONTEXT)
+    batch = free(BATCH_AXES)
+    heads, places = PartitionSpec(batch, CONTEXT, TENSOR), PartitionSpec(batch, CONTEXT)
     local = functools.partial(_local, window, ways)
     # The kernel's own gradients know nothing of the axis; summing those of keys over it is the gathering's transpose.
-    split = jax.shard_map(local, in_specs=(heads, heads, heads, places), out_specs=heads, check_vma=False)
+    split = jax.shard_map(
+        local,
+        in_specs=(heads, heads, heads, places),
+        out_specs=heads,
+        axis_names={*free(MESH_AXES)},
+        check_vma=False,
+    )
     return split(q_BTNH, k_BSKH, v_BSKH, segments_BT)
 
 

@@ -14,7 +14,8 @@ from maxlm.models.config import ModelConfig
 from maxlm.models.function import ModuleFunction, stacked
 from maxlm.models.layers import Block, Places, weight
 from maxlm.models.norms import NORMS
-from maxlm.parallel.axes import constrain
+from maxlm.parallel.axes import STAGE, constrain, ways
+from maxlm.parallel.pipeline import pipeline
 
 _REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -80,23 +81,31 @@ class Decoder(nnx.Module):
         return constrain(x_BTD + table_PD[positions_BT], "batch", "seq", "act_embed"), None
 
     def _run_layers(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
+        config = self.config
         graph, params = nnx.split(self.layers)
 
-        def layer(x_BTD: jax.Array, state: tuple[Any, KVCache | None]) -> tuple[jax.Array, KVCache | None]:
-            params, cache = state
-            return nnx.merge(graph, params)(x_BTD, places, cache)
+        def run(x_BTD: jax.Array, params: Any, places: Places, cache: KVCache | None = None) -> tuple[jax.Array, Any]:
+            """Some of the layers in turn, given their stacked parameters."""
 
-        if self.config.remat != "none":
-            layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=False)
-        if self.config.scan_layers:
-            return jax.lax.scan(layer, x_BTD, (params, cache))
-        return _unrolled(layer, x_BTD, (params, cache), self.config.num_layers)
+            def layer(x_BTD: jax.Array, state: tuple[Any, KVCache | None]) -> tuple[jax.Array, KVCache | None]:
+                params, cache = state
+                return nnx.merge(graph, params)(x_BTD, places, cache)
+
+            if config.remat != "none":
+                layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[config.remat], prevent_cse=False)
+            return (jax.lax.scan if config.scan_layers else _unrolled)(layer, x_BTD, (params, cache))
+
+        if ways(STAGE) == 1:
+            return run(x_BTD, params, places, cache)
+        assert cache is None, "generation does not split layers between devices"
+        rounds = config.pipeline_microbatches, config.pipeline_repeats
+        return pipeline(lambda *mine: run(*mine)[0], params, x_BTD, places, *rounds), None
 
 
-def _unrolled(layer: Callable, x: jax.Array, stacked: Any, num_layers: int) -> tuple[jax.Array, Any]:
+def _unrolled(layer: Callable, x: jax.Array, stacked: Any) -> tuple[jax.Array, Any]:
     """What `lax.scan` does, written out."""
     outs = []
-    for i in range(num_layers):
+    for i in range(jax.tree.leaves(stacked)[0].shape[0]):
         x, out = layer(x, jax.tree.map(lambda leaf, i=i: leaf[i], stacked))
         outs.append(out)
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)

@@ -8,9 +8,9 @@ from jax.sharding import PartitionSpec
 
 from maxlm.errors import did_you_mean
 
-DATA, FSDP, CONTEXT, TENSOR = "data", "fsdp", "context", "tensor"
-MESH_AXES = (DATA, FSDP, CONTEXT, TENSOR)  # the last one's devices are nearest to each other
-BATCH_AXES = (DATA, FSDP)  # a global batch is split over both
+STAGE, DATA, FSDP, CONTEXT, TENSOR = "stage", "data", "fsdp", "context", "tensor"
+MESH_AXES = (STAGE, DATA, FSDP, CONTEXT, TENSOR)  # the last one's devices are nearest to each other
+BATCH_AXES = (DATA, FSDP, STAGE)  # a global batch is split over all three; within the layers stages share their rows
 
 # logical axis -> mesh axes that split it
 RULES: dict[str, tuple[str, ...]] = {
@@ -22,7 +22,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "act_kv_heads": (TENSOR,),
     "act_mlp": (TENSOR,),
     # parameters
-    "layers": (),
+    "layers": (STAGE,),
     "vocab": (TENSOR,),
     "embed": (FSDP, CONTEXT),
     "heads": (TENSOR,),
@@ -37,7 +37,7 @@ RULES: dict[str, tuple[str, ...]] = {
 
 
 def spec(*logical: str) -> PartitionSpec:
-    """The mesh axes of a tensor whose dimensions have these logical names.
+    """The mesh axes of a tensor whose dimensions have these logical names, but for those taken by a shard_map around.
 
     Raises:
       ValueError: an unknown name, or two dimensions that would be split over the same mesh axis.
@@ -48,7 +48,7 @@ def spec(*logical: str) -> PartitionSpec:
             raise ValueError(
                 f"logical axis {name!r} stands in no rule of maxlm/parallel/axes.py{did_you_mean(name, RULES)}"
             )
-        parts.append(RULES[name])
+        parts.append(free(RULES[name]))
     used = [axis for part in parts for axis in part]
     if len(used) != len(set(used)):
         raise ValueError(f"logical axes {logical} would use a mesh axis twice: {parts}")
@@ -59,6 +59,11 @@ def ways(axis: str) -> int:
     """Devices along an axis of the mesh in force; 1 without a mesh."""
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if mesh.empty else mesh.shape[axis]
+
+
+def free(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some mesh axes that no shard_map around has taken."""
+    return tuple(axis for axis in axes if axis not in jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def constrain(x: jax.Array, *logical: str) -> jax.Array:

@@ -16,6 +16,7 @@ from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES
 class MeshConfig:
     """Devices along each axis; one size may be -1, "the rest"."""
 
+    stage: int = 1  # layers split between devices, which work on parts of a batch one after the other
     data: int = 1  # copies of the model, each on its part of the batch
     fsdp: int = -1  # parameters and batch split together (ZeRO-3)
     context: int = 1  # sequences split between devices, and parameters as over fsdp; for long contexts
