@@ -47,11 +47,11 @@ class Decoder(nnx.Module):
         """Hidden states after the last norm, `[batch, seq_len, embed]`, and the cache with these tokens in it."""
         # Gathered over fsdp before the lookup; else the compiler would replicate the activations to reshard them.
         table_VD = constrain(self.embedding[...].astype(self.config.dtype), "vocab", "act_embed")
-        x_BTD = constrain(table_VD[tokens_BT], "batch", "seq", "act_embed")
+        x_BTD = constrain(table_VD[tokens_BT], "batch", "residual_seq", "act_embed")
         length = tokens_BT.shape[1] if cache is None else cache.keys.shape[2]
         x_BTD, angles = self._placed(x_BTD, positions_BT, length)
         x_BTD, cache = self._run_layers(x_BTD, Places(positions_BT, segments_BT, angles), cache)
-        hidden_BTD = self.norm(x_BTD)
+        hidden_BTD = constrain(self.norm(x_BTD), "batch", "seq", "act_embed")
         if self.config.width_multiplier != 1:  # muP: logits of a wider model would grow with its width (table 8)
             hidden_BTD = hidden_BTD / self.config.width_multiplier
         return hidden_BTD, cache
@@ -78,7 +78,7 @@ class Decoder(nnx.Module):
                 f"config.model.max_positions={config.max_positions}: the model knows no positions for {length} tokens"
             )
         table_PD = constrain(self.position[...].astype(x_BTD.dtype), "positions", "act_embed")
-        return constrain(x_BTD + table_PD[positions_BT], "batch", "seq", "act_embed"), None
+        return constrain(x_BTD + table_PD[positions_BT], "batch", "residual_seq", "act_embed"), None
 
     def _run_layers(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
         config = self.config

@@ -151,5 +151,5 @@ class Block(nnx.Module):
 
     def __call__(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
         attended_BTD, cache = self.attention(self.attention_norm(x_BTD), places, cache)
-        x_BTD = constrain(x_BTD + attended_BTD, "batch", "seq", "act_embed")
-        return constrain(x_BTD + self.mlp(self.mlp_norm(x_BTD)), "batch", "seq", "act_embed"), cache
+        x_BTD = constrain(x_BTD + attended_BTD, "batch", "residual_seq", "act_embed")
+        return constrain(x_BTD + self.mlp(self.mlp_norm(x_BTD)), "batch", "residual_seq", "act_embed"), cache

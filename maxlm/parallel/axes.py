@@ -17,6 +17,7 @@ RULES: dict[str, tuple[str, ...]] = {
     # activations
     "batch": BATCH_AXES,
     "seq": (CONTEXT,),
+    "residual_seq": (CONTEXT, TENSOR),  # between the products, where tensor's devices would all hold the same
     "act_embed": (),
     "act_heads": (TENSOR,),
     "act_kv_heads": (TENSOR,),

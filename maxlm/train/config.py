@@ -98,8 +98,13 @@ def check_divides(config: Config, mesh: Mesh, seq_len: int) -> None:
     ways, model = dict(mesh.shape), config.model
     batch_ways, parts = math.prod(ways[axis] for axis in BATCH_AXES), config.train.accumulate
     checks = [
-        ("train.batch", config.train.batch, "data × fsdp", batch_ways),
-        ("train.batch", config.train.batch, f"data × fsdp, times train.accumulate={parts},", batch_ways * parts),
+        ("train.batch", config.train.batch, "data × fsdp × stage", batch_ways),
+        (
+            "train.batch",
+            config.train.batch,
+            f"data × fsdp × stage, times train.accumulate={parts},",
+            batch_ways * parts,
+        ),
         ("model.num_heads", model.num_heads, "tensor", ways["tensor"]),
         ("model.num_kv_heads", model.num_kv_heads, "tensor", ways["tensor"]),
         ("model.mlp", model.mlp, "tensor", ways["tensor"]),
@@ -108,7 +113,7 @@ def check_divides(config: Config, mesh: Mesh, seq_len: int) -> None:
     ]
     if batch_ways % jax.process_count():
         raise ConfigError(
-            f"config.mesh: data × fsdp={batch_ways} is no multiple of the {jax.process_count()} processes; "
+            f"config.mesh: data × fsdp × stage={batch_ways} is no multiple of the {jax.process_count()} processes; "
             "each must read rows of its own, so split less by tensor"
         )
     if ways["context"] > 1 and seq_len % (2 * ways["context"]):

@@ -17,8 +17,18 @@ from tests import tiny
 
 STEPS = 20
 MESHES = {
-    "one device": (1, 1, 1), "data=8": (8, 1, 1), "fsdp=8": (1, 8, 1), "data=2 fsdp=2 tensor=2": (2, 2, 2),
-}  # fmt: skip
+    "one device": {},
+    "data=8": {"data": 8},
+    "fsdp=8": {"fsdp": 8},
+    "tensor=2": {"tensor": 2},
+    "data=2 fsdp=2 tensor=2": {"data": 2, "fsdp": 2, "tensor": 2},
+    "context=4": {"context": 4},
+    "fsdp=2 context=4": {"fsdp": 2, "context": 4},
+    "stage=2": {"stage": 2},
+    "stage=2 fsdp=4": {"stage": 2, "fsdp": 4},
+    "stage=2 tensor=2": {"stage": 2, "tensor": 2},
+    "stage=2 context=2 fsdp=2": {"stage": 2, "context": 2, "fsdp": 2},
+}
 SETTINGS = TrainSettings(z_loss=1e-4, loss_chunks=2)
 # Losses of the first three steps on one device. They depend on the initial parameters, the model, the loss, the
 # optimizer and the schedule.
@@ -28,7 +38,7 @@ GOLDEN = [4.84599, 4.85821, 4.82701]
 @functools.cache
 def _run(name: str) -> tuple[list[dict[str, np.ndarray]], TrainState]:
     """Metrics of each step on this mesh, and the state at the end."""
-    mesh, model = tiny.mesh(*MESHES[name]), DecoderFunction(tiny.model())
+    mesh, model = tiny.mesh(**MESHES[name]), DecoderFunction(tiny.model())
     schedule = make_schedule(3e-3, ScheduleConfig(name="wsd", warmup_share=0.1), STEPS)
     tx = make_optimizer(OptimizerConfig(), schedule)
     with jax.set_mesh(mesh):
@@ -52,7 +62,7 @@ def test_meshes_agree(name):
 
 @pytest.mark.parametrize("name", MESHES)
 def test_the_state_stays_split_as_planned(name):
-    mesh, (_, state) = tiny.mesh(*MESHES[name]), _run(name)
+    mesh, (_, state) = tiny.mesh(**MESHES[name]), _run(name)
     model = DecoderFunction(tiny.model())
     tx = make_optimizer(OptimizerConfig(), make_schedule(3e-3, ScheduleConfig(), STEPS))
     planned = state_shardings(model, tx, mesh)
@@ -64,7 +74,7 @@ def test_the_state_stays_split_as_planned(name):
 def test_fresh_states_are_equal_on_every_mesh():
     model = DecoderFunction(tiny.model())
     tx = make_optimizer(OptimizerConfig(), lambda _: 1e-3)
-    states = [init_state(model, tx, tiny.mesh(*sizes), seed=0) for sizes in MESHES.values()]
+    states = [init_state(model, tx, tiny.mesh(**sizes), seed=0) for sizes in MESHES.values()]
     for state in states[1:]:
         tiny.assert_equal(state, states[0])
 
