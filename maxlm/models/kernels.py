@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.models.chunked_attention import chunked_attention, in_reach
 from maxlm.models.context_attention import context_attention
+from maxlm.models.splash import splash_attention
 from maxlm.parallel.axes import CONTEXT, ways
 
 Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, int], jax.Array]
@@ -49,8 +50,8 @@ def cached_attention(
     return masked_attention(q_BTNH, keys_BSKH, values_BSKH, reach_BTS)
 
 
-KERNELS: dict[str, Kernel] = {"chunked": chunked_attention, "xla": xla_attention}
-_BEST_FOR_DEVICE = {"cpu": "chunked", "gpu": "chunked", "tpu": "chunked"}
+KERNELS: dict[str, Kernel] = {"chunked": chunked_attention, "splash": splash_attention, "xla": xla_attention}
+BEST_FOR_DEVICE = {"cpu": "chunked", "gpu": "chunked", "tpu": "splash"}
 
 
 def attention(name: str) -> Kernel:
@@ -61,7 +62,33 @@ def attention(name: str) -> Kernel:
     if (split := ways(CONTEXT)) > 1:
         return functools.partial(context_attention, ways=split)
     if name == "auto":
-        name = _BEST_FOR_DEVICE[jax.default_backend()]
+        name = BEST_FOR_DEVICE[jax.default_backend()]
     if name not in KERNELS:
         raise ConfigError(f"config.model.attention: unknown kernel {name!r}{did_you_mean(name, [*KERNELS, 'auto'])}")
     return KERNELS[name]
+
+
+def check_keeps_documents_apart(name: str, window: int = 0) -> None:
+    """Runs the kernel on the real device: what stands in one document must not change another one's outputs by a bit.
+
+    Kernels have been released that ignore the segments they are given, without a word; a model trained with one learns
+    from the wrong text.
+
+    Raises:
+      ConfigError: the kernel attends across documents, or to later tokens.
+    """
+    T, first = 256, 100  # two documents, the first of which is looked at
+    kernel, keys = jax.jit(attention(name), static_argnums=4), jax.random.split(jax.random.key(0), 3)
+    q, k, v = (jax.random.normal(key, (1, T, 2, 128), jnp.bfloat16) for key in keys)
+    segments = 1 + (jnp.arange(T)[None] >= first).astype(jnp.int32)
+    outside = (jnp.arange(T) >= first)[None, :, None, None]
+    before = kernel(q, k, v, segments, window)[:, :first]
+    after = kernel(q, jnp.where(outside, 9.0, k), jnp.where(outside, -9.0, v), segments, window)[:, :first]
+    # And the other way: the second document may not see the first.
+    late = kernel(q, k, v, segments, window)[:, first:]
+    changed = kernel(q, jnp.where(outside, k, 9.0), jnp.where(outside, v, -9.0), segments, window)[:, first:]
+    if not (jnp.array_equal(before, after) and jnp.array_equal(late, changed)):
+        raise ConfigError(
+            f"config.model.attention={name!r}: on this device the kernel attends across packed documents; "
+            "take another one (attention='chunked')"
+        )

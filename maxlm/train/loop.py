@@ -25,6 +25,7 @@ from maxlm.errors import ConfigError
 from maxlm.journal import Journal
 from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
+from maxlm.models.kernels import check_keeps_documents_apart
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.paths import PathLike, as_path, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model
@@ -80,6 +81,7 @@ def train(
       ConfigError, DataError, CheckpointError, DiskFullError: see the modules that this page calls.
     """
     mesh = make_mesh(config.mesh, devices)
+    check_keeps_documents_apart(config.model.attention, config.model.sliding_window)
     with jax.set_mesh(mesh):
         run, state = _start(config, workdir, store, mesh, make_evaluate)
         train_step = make_train_step(

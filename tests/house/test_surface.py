@@ -33,8 +33,8 @@ optimizer.name optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps o
 optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_decay
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.every_steps
-train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks train.eval_rows
-train.peak_flops
+train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks
+train.eval_rows train.peak_flops
 """
 
 DATA_KEYS = """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from maxlm.errors import ConfigError
 from maxlm.models import kernels
 
+PLAIN = ("chunked", "xla")  # run on any device, for sequences of any length; for splash see test_splash.py
 # batch, seq_len, heads, kv heads, head_dim: few, since each is compiled once
 SHAPES = [(2, 12, 4, 2, 8), (1, 16, 3, 1, 4), (2, 8, 2, 2, 16)]
 
@@ -61,7 +62,7 @@ def _run(name, window, q, k, v, segments_BT, out_grad):
     return out, gradients(out_grad)
 
 
-@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+@pytest.mark.parametrize("name", PLAIN)
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from(SHAPES), window=st.sampled_from([0, 3]))
 def test_equals_float64(name, seed, shape, window):
@@ -90,7 +91,7 @@ def test_chunks_and_windows_of_long_rows(window):
         np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(kernels.KERNELS))
+@pytest.mark.parametrize("name", PLAIN)
 def test_bfloat16_stays_near(name):
     rng = np.random.default_rng(0)
     qkv, segments_BT = _random(rng, SHAPES[0]), _segments(rng, *SHAPES[0][:2])
@@ -105,8 +106,10 @@ def test_a_token_alone_in_its_document_sees_itself():
     rng = np.random.default_rng(1)
     q, k, v = (jnp.float32(x) for x in _random(rng, SHAPES[0]))
     alone_BT = jnp.broadcast_to(jnp.arange(1, 13), (2, 12))
-    for name, kernel in kernels.KERNELS.items():
-        np.testing.assert_allclose(kernel(q, k, v, alone_BT, 0), jnp.repeat(v, 2, axis=2), atol=1e-6, err_msg=name)
+    for name in PLAIN:
+        np.testing.assert_allclose(
+            kernels.KERNELS[name](q, k, v, alone_BT, 0), jnp.repeat(v, 2, axis=2), atol=1e-6, err_msg=name
+        )
 
 
 def test_cached_attention_sees_positions_up_to_its_own():
@@ -128,3 +131,25 @@ def test_names():
     assert kernels.attention("xla") is kernels.KERNELS["xla"]
     with pytest.raises(ConfigError, match=r"config\.model\.attention: unknown kernel 'xlaa'; did you mean 'xla'\?"):
         kernels.attention("xlaa")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_check_at_start_up_passes_what_keeps_documents_apart(name):
+    kernels.check_keeps_documents_apart(name)
+    kernels.check_keeps_documents_apart(name, window=50)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda q, k, v, segments, window: kernels.xla_attention(q, k, v, segments * 0, window),
+        lambda q, k, v, segments, window: kernels.masked_attention(
+            q, k, v, jnp.ones((1, 256, 256), bool) & (segments[:, :, None] >= segments[:, None])
+        ),
+    ],
+    ids=["ignores segments", "sees documents before"],
+)
+def test_the_check_at_start_up_finds_what_does_not(broken, monkeypatch):
+    monkeypatch.setitem(kernels.KERNELS, "broken", broken)
+    with pytest.raises(ConfigError, match="attends across packed documents"):
+        kernels.check_keeps_documents_apart("broken")
