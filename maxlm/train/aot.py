@@ -143,7 +143,10 @@ def _compile(config: Config, mesh: Any, seq_len: int, topology: str, kind: str) 
     state = abstract_state(model, tx, mesh)
     with jax.set_mesh(mesh):  # from here on nothing may be computed: the mesh's devices are not there
         lowered = step.trace(state, batch).lower(lowering_platforms=("tpu",))
+    cached = jax.config.jax_enable_compilation_cache
     try:
+        # A program for absent devices can be written to the cache, and cannot be read back.
+        jax.config.update("jax_enable_compilation_cache", False)
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if not (found := _DOES_NOT_FIT.search(str(error))):
@@ -154,6 +157,8 @@ def _compile(config: Config, mesh: Any, seq_len: int, topology: str, kind: str) 
             f"does not fit on {topology} ({kind}): by {needed - there:.1f} GiB a device ({needed:.1f} of {there:.1f}); "
             "try config.model.remat='full', more of config.mesh.fsdp, config.train.accumulate, or a smaller batch"
         ) from error
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cached)
 
 
 def _wide_logits(text: str, config: Config, tokens: int) -> list[tuple[int, ...]]:
