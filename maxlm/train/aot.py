@@ -143,7 +143,7 @@ def _compile(config: Config, mesh: Any, seq_len: int, topology: str, kind: str) 
     state = abstract_state(model, tx, mesh)
     with jax.set_mesh(mesh):  # from here on nothing may be computed: the mesh's devices are not there
         lowered = step.trace(state, batch).lower(lowering_platforms=("tpu",))
-    cached = jax.config.jax_enable_compilation_cache
+    cached = jax.config.values["jax_enable_compilation_cache"]
     try:
         # A program for absent devices can be written to the cache, and cannot be read back.
         jax.config.update("jax_enable_compilation_cache", False)
