@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 
 from maxlm.blocks.format import Batch
 from maxlm.errors import ConfigError
@@ -145,8 +146,7 @@ def _compile(config: Config, mesh: Any, seq_len: int, topology: str, kind: str) 
         lowered = step.trace(state, batch).lower(lowering_platforms=("tpu",))
     cached = jax.config.values["jax_enable_compilation_cache"]
     try:
-        # A program for absent devices can be written to the cache, and cannot be read back.
-        jax.config.update("jax_enable_compilation_cache", False)
+        _use_cache(False)  # a program for absent devices can be written to it, and cannot be read back
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if not (found := _DOES_NOT_FIT.search(str(error))):
@@ -158,7 +158,12 @@ def _compile(config: Config, mesh: Any, seq_len: int, topology: str, kind: str) 
             "try config.model.remat='full', more of config.mesh.fsdp, config.train.accumulate, or a smaller batch"
         ) from error
     finally:
-        jax.config.update("jax_enable_compilation_cache", cached)
+        _use_cache(cached)
+
+
+def _use_cache(on: bool) -> None:
+    jax.config.update("jax_enable_compilation_cache", on)
+    compilation_cache.reset_cache()  # jax looks at the setting once
 
 
 def _wide_logits(text: str, config: Config, tokens: int) -> list[tuple[int, ...]]:
