@@ -22,9 +22,10 @@ def model(**changes: Any) -> ModelConfig:
     return ModelConfig(**(sizes | changes))
 
 
-def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """A mesh of the first data × fsdp × tensor devices."""
-    return make_mesh(MeshConfig(data, fsdp, tensor), jax.devices()[: data * fsdp * tensor])
+def mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, context: int = 1, stage: int = 1) -> Mesh:
+    """A mesh of the first devices, as many as it takes."""
+    sizes = MeshConfig(stage=stage, data=data, fsdp=fsdp, context=context, tensor=tensor)
+    return make_mesh(sizes, jax.devices()[: stage * data * fsdp * context * tensor])
 
 
 def one_device() -> Mesh:

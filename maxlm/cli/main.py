@@ -18,9 +18,10 @@ COMMANDS = {
     "status": "where a run stands",
     "rollback": "put a run back to the checkpoint after a block",
     "report": "one HTML page about a run",
+    "compile": "compile the training step for a TPU slice that is not there: does it fit, how fast could it be",
 }
 
-_CONFIGURED = {"train", "eval"}  # commands that take --config.a.b=v
+_CONFIGURED = {"train", "eval", "compile"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maxlm.errors import ConfigError
 from maxlm.models import rope
 from maxlm.models.cache import KVCache
 from maxlm.models.config import ModelConfig
 from maxlm.models.function import ModuleFunction, stacked
-from maxlm.models.layers import Block, Places, RMSNorm, weight
-from maxlm.parallel.axes import constrain
+from maxlm.models.layers import Block, Places, weight
+from maxlm.models.norms import NORMS
+from maxlm.parallel.axes import STAGE, constrain, ways
+from maxlm.parallel.pipeline import pipeline
 
 _REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -21,15 +24,18 @@ _REMAT_POLICIES = {
 
 
 class Decoder(nnx.Module):
-    """A Llama-style decoder (Touvron et al., 2023, arXiv 2302.13971)."""
+    """A decoder of the families in maxlm/models/families.py; Llama's by default (Touvron et al., 2023, 2302.13971)."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
-        table = (config.vocab_size, config.embed)
-        self.embedding = weight(rngs, table, ("vocab", "embed"), config.init_std)
+        self.embedding = weight(rngs, (config.vocab_size, config.embed), ("vocab", "embed"), config.init_std)
+        table = (config.max_positions, config.embed)
+        learned = config.position == "learned"
+        self.position = weight(rngs, table, ("positions", "embed"), config.init_std) if learned else None
         self.layers = stacked(lambda rngs: Block(config, rngs=rngs), config.num_layers, rngs)
-        self.norm = RMSNorm(config.embed, config.norm_eps)
-        self.output = None if config.tie_embeddings else weight(rngs, table, ("vocab", "embed"), config.init_std)
+        self.norm = NORMS[config.norm](config.embed, config.norm_eps)
+        shape, axes = (config.vocab_size, config.embed), ("vocab", "embed")
+        self.output = None if config.tie_embeddings else weight(rngs, shape, axes, config.init_std)
 
     def __call__(
         self,
@@ -41,11 +47,14 @@ class Decoder(nnx.Module):
         """Hidden states after the last norm, `[batch, seq_len, embed]`, and the cache with these tokens in it."""
         # Gathered over fsdp before the lookup; else the compiler would replicate the activations to reshard them.
         table_VD = constrain(self.embedding[...].astype(self.config.dtype), "vocab", "act_embed")
-        x_BTD = constrain(table_VD[tokens_BT], "batch", "seq", "act_embed")
+        x_BTD = constrain(table_VD[tokens_BT], "batch", "residual_seq", "act_embed")
         length = tokens_BT.shape[1] if cache is None else cache.keys.shape[2]
-        angles = rope.angles(positions_BT, length, self.config.head_dim, self.config.rope_base)
+        x_BTD, angles = self._placed(x_BTD, positions_BT, length)
         x_BTD, cache = self._run_layers(x_BTD, Places(positions_BT, segments_BT, angles), cache)
-        return self.norm(x_BTD), cache
+        hidden_BTD = constrain(self.norm(x_BTD), "batch", "seq", "act_embed")
+        if self.config.width_multiplier != 1:  # muP: logits of a wider model would grow with its width (table 8)
+            hidden_BTD = hidden_BTD / self.config.width_multiplier
+        return hidden_BTD, cache
 
     def unembedding(self) -> jax.Array:
         """The matrix that turns hidden states into logits, float32 `[vocab, embed]`."""
@@ -56,24 +65,47 @@ class Decoder(nnx.Module):
         table_VD = self.unembedding().astype(hidden_BTD.dtype)
         return jnp.einsum("btd,vd->btv", hidden_BTD, table_VD, preferred_element_type=jnp.float32)
 
+    def _placed(
+        self, x_BTD: jax.Array, positions_BT: jax.Array, length: int
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array] | None]:
+        """The embeddings with learned positions added, or as they are with the angles of rotary ones."""
+        config = self.config
+        if self.position is None:
+            angles = rope.angles(positions_BT, length, config.head_dim, config.rope_base, config.rope_scaling)
+            return x_BTD, angles
+        if length > config.max_positions:  # a lookup past the table would take its last row
+            raise ConfigError(
+                f"config.model.max_positions={config.max_positions}: the model knows no positions for {length} tokens"
+            )
+        table_PD = constrain(self.position[...].astype(x_BTD.dtype), "positions", "act_embed")
+        return constrain(x_BTD + table_PD[positions_BT], "batch", "residual_seq", "act_embed"), None
+
     def _run_layers(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
+        config = self.config
         graph, params = nnx.split(self.layers)
 
-        def layer(x_BTD: jax.Array, state: tuple[Any, KVCache | None]) -> tuple[jax.Array, KVCache | None]:
-            params, cache = state
-            return nnx.merge(graph, params)(x_BTD, places, cache)
+        def run(x_BTD: jax.Array, params: Any, places: Places, cache: KVCache | None = None) -> tuple[jax.Array, Any]:
+            """Some of the layers in turn, given their stacked parameters."""
 
-        if self.config.remat != "none":
-            layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=False)
-        if self.config.scan_layers:
-            return jax.lax.scan(layer, x_BTD, (params, cache))
-        return _unrolled(layer, x_BTD, (params, cache), self.config.num_layers)
+            def layer(x_BTD: jax.Array, state: tuple[Any, KVCache | None]) -> tuple[jax.Array, KVCache | None]:
+                params, cache = state
+                return nnx.merge(graph, params)(x_BTD, places, cache)
+
+            if config.remat != "none":
+                layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[config.remat], prevent_cse=False)
+            return (jax.lax.scan if config.scan_layers else _unrolled)(layer, x_BTD, (params, cache))
+
+        if ways(STAGE) == 1:
+            return run(x_BTD, params, places, cache)
+        assert cache is None, "generation does not split layers between devices"
+        rounds = config.pipeline_microbatches, config.pipeline_repeats
+        return pipeline(lambda *mine: run(*mine)[0], params, x_BTD, places, *rounds), None
 
 
-def _unrolled(layer: Callable, x: jax.Array, stacked: Any, num_layers: int) -> tuple[jax.Array, Any]:
+def _unrolled(layer: Callable, x: jax.Array, stacked: Any) -> tuple[jax.Array, Any]:
     """What `lax.scan` does, written out."""
     outs = []
-    for i in range(num_layers):
+    for i in range(jax.tree.leaves(stacked)[0].shape[0]):
         x, out = layer(x, jax.tree.map(lambda leaf, i=i: leaf[i], stacked))
         outs.append(out)
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)

@@ -14,6 +14,7 @@ from maxlm.models.function import ModuleFunction, stacked
 from maxlm.models.kernels import masked_attention
 from maxlm.models.layers import weight
 from maxlm.models.linear import linear
+from maxlm.models.norms import LayerNorm
 from maxlm.parallel.axes import constrain
 
 _ACTIVATIONS = {
@@ -23,21 +24,6 @@ _ACTIVATIONS = {
     "silu": jax.nn.silu,
     "tanh": jnp.tanh,
 }
-
-
-class LayerNorm(nnx.Module):
-    """Ba et al., 2016 (arXiv 1607.06450). Computed in float32."""
-
-    def __init__(self, width: int, eps: float):
-        self.eps = eps
-        self.scale = nnx.Param(jnp.ones(width), axes=("norm",))
-        self.bias = nnx.Param(jnp.zeros(width), axes=("norm",))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x32 = x.astype(jnp.float32)
-        centred = x32 - jnp.mean(x32, axis=-1, keepdims=True)
-        normed = centred * jax.lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + self.eps)
-        return (normed * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
 class Dense(nnx.Module):

@@ -8,23 +8,24 @@ from jax.sharding import PartitionSpec
 
 from maxlm.errors import did_you_mean
 
-DATA, FSDP, TENSOR = "data", "fsdp", "tensor"
-MESH_AXES = (DATA, FSDP, TENSOR)
-BATCH_AXES = (DATA, FSDP)  # a global batch is split over both
+STAGE, DATA, FSDP, CONTEXT, TENSOR = "stage", "data", "fsdp", "context", "tensor"
+MESH_AXES = (STAGE, DATA, FSDP, CONTEXT, TENSOR)  # the last one's devices are nearest to each other
+BATCH_AXES = (DATA, FSDP, STAGE)  # a global batch is split over all three; within the layers stages share their rows
 
 # logical axis -> mesh axes that split it
 RULES: dict[str, tuple[str, ...]] = {
     # activations
     "batch": BATCH_AXES,
-    "seq": (),
+    "seq": (CONTEXT,),
+    "residual_seq": (CONTEXT, TENSOR),  # between the products, where tensor's devices would all hold the same
     "act_embed": (),
     "act_heads": (TENSOR,),
     "act_kv_heads": (TENSOR,),
     "act_mlp": (TENSOR,),
     # parameters
-    "layers": (),
+    "layers": (STAGE,),
     "vocab": (TENSOR,),
-    "embed": (FSDP,),
+    "embed": (FSDP, CONTEXT),
     "heads": (TENSOR,),
     "kv_heads": (TENSOR,),
     "head_dim": (),
@@ -37,7 +38,7 @@ RULES: dict[str, tuple[str, ...]] = {
 
 
 def spec(*logical: str) -> PartitionSpec:
-    """The mesh axes of a tensor whose dimensions have these logical names.
+    """The mesh axes of a tensor whose dimensions have these logical names, but for those taken by a shard_map around.
 
     Raises:
       ValueError: an unknown name, or two dimensions that would be split over the same mesh axis.
@@ -48,11 +49,22 @@ def spec(*logical: str) -> PartitionSpec:
             raise ValueError(
                 f"logical axis {name!r} stands in no rule of maxlm/parallel/axes.py{did_you_mean(name, RULES)}"
             )
-        parts.append(RULES[name])
+        parts.append(free(RULES[name]))
     used = [axis for part in parts for axis in part]
     if len(used) != len(set(used)):
         raise ValueError(f"logical axes {logical} would use a mesh axis twice: {parts}")
     return PartitionSpec(*(part or None for part in parts))
+
+
+def ways(axis: str) -> int:
+    """Devices along an axis of the mesh in force; 1 without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape[axis]
+
+
+def free(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some mesh axes that no shard_map around has taken."""
+    return tuple(axis for axis in axes if axis not in jax.sharding.get_abstract_mesh().manual_axes)
 
 
 def constrain(x: jax.Array, *logical: str) -> jax.Array:

@@ -27,14 +27,18 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov and Hutter, 2019)."""
+    """The rules stand in maxlm/train/optimizer.py."""
 
+    name: Literal["adamw", "muon", "lion", "adafactor", "sgd"] = "adamw"
     learning_rate: float = 3e-4  # peak
-    b1: float = 0.9
+    b1: float = 0.9  # sgd: its momentum
     b2: float = 0.95
     eps: float = 1e-8
-    weight_decay: float = 0.1  # on matrices; norms are left alone
+    muon_momentum: float = 0.95
+    weight_decay: float = 0.1  # on matrices; norms and biases are left alone
+    decay_tables: bool = True  # whether embeddings decay too; under muon they never do
     clip_norm: float = 1.0  # largest global norm of the gradient; 0: not clipped
+    ema_decay: float = 0.0  # keeps a moving average of the parameters beside them; 0: none, 0.999 is usual
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class CheckpointConfig:
 @dataclass(frozen=True)
 class TrainSettings:
     batch: int = 8  # rows in a step, over all devices
+    accumulate: int = 1  # parts in which a step's rows are worked off, one after the other, to save memory
     seed: int = 0  # of the initial parameters
     z_loss: float = 0.0  # weight of log²Z (PaLM, section 5), which keeps logits from drifting; 1e-4 is usual
     loss_chunks: int = 0  # pieces in which the logits are made; 0: chosen to hold about 32 MiB of them at a time
@@ -76,11 +81,15 @@ class Config:
     train: TrainSettings = TrainSettings()
 
     def __post_init__(self) -> None:
+        if self.train.accumulate < 1:
+            raise ConfigError(f"config.train.accumulate: {self.train.accumulate} is less than 1")
         if self.train.batch < 1 or self.data.num_blocks < 1 or self.train.log_every < 1:
             raise ConfigError("config: train.batch, train.log_every and data.num_blocks must be at least 1")
         shares = (self.schedule.warmup_share, self.schedule.decay_share, self.schedule.final_share)
         if any(not 0 <= share <= 1 for share in shares) or shares[0] + shares[1] > 1:
             raise ConfigError(f"config.schedule: shares lie in [0, 1] and warm-up + decay within 1, found {shares}")
+        if not 0 <= self.optimizer.ema_decay < 1:
+            raise ConfigError(f"config.optimizer.ema_decay: {self.optimizer.ema_decay} is outside [0, 1)")
         if self.optimizer.learning_rate <= 0:
             raise ConfigError(f"config.optimizer.learning_rate: {self.optimizer.learning_rate} is not positive")
 
@@ -88,24 +97,36 @@ class Config:
 def check_divides(config: Config, mesh: Mesh, lengths: Sequence[int]) -> None:
     """Raises ConfigError, naming both sides, if model, batch or sequences can't be split evenly as asked."""
     ways, model = dict(mesh.shape), config.model
+    batch_ways, parts = math.prod(ways[axis] for axis in BATCH_AXES), config.train.accumulate
     checks = [
-        ("train.batch", config.train.batch, "data × fsdp", math.prod(ways[axis] for axis in BATCH_AXES)),
+        ("train.batch", config.train.batch, "data × fsdp × stage", batch_ways),
+        (
+            "train.batch",
+            config.train.batch,
+            f"data × fsdp × stage, times train.accumulate={parts},",
+            batch_ways * parts,
+        ),
         ("model.num_heads", model.num_heads, "tensor", ways["tensor"]),
         ("model.num_kv_heads", model.num_kv_heads, "tensor", ways["tensor"]),
         ("model.mlp", model.mlp, "tensor", ways["tensor"]),
         ("model.vocab_size", model.vocab_size, "tensor", ways["tensor"]),
-        ("model.embed", model.embed, "fsdp", ways["fsdp"]),
+        ("model.embed", model.embed, "fsdp × context", ways["fsdp"] * ways["context"]),
     ]
-    if checks[0][3] % jax.process_count():
+    if batch_ways % jax.process_count():
         raise ConfigError(
-            f"config.mesh: data × fsdp={checks[0][3]} is no multiple of the {jax.process_count()} processes; "
+            f"config.mesh: data × fsdp × stage={batch_ways} is no multiple of the {jax.process_count()} processes; "
             "each must read rows of its own, so split less by tensor"
         )
     for key, size, axis, number in checks:
         if size % number:
             raise ConfigError(f"config.{key}={size} does not divide by the mesh's {axis}={number}")
     for length in lengths:
-        if config.train.loss_chunks and length % config.train.loss_chunks:
+        if ways["context"] > 1 and length % (2 * ways["context"]):
+            raise ConfigError(
+                f"config.mesh.context={ways['context']}: sequences of {length} tokens do not divide into "
+                f"{2 * ways['context']} chunks, two for each device"
+            )
+        if config.train.loss_chunks and length // ways["context"] % config.train.loss_chunks:
             raise ConfigError(
                 f"config.train.loss_chunks={config.train.loss_chunks} does not divide the data set's sequences of "
                 f"{length} tokens; 0 chooses a number that does"

@@ -11,20 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from maxlm.errors import ConfigError
+from maxlm.train.chips import CHIPS
 
-# Dense bf16 FLOP/s per jax device, by jax's device_kind; from the vendors' data sheets (no sparsity).
-PEAK_FLOPS = {
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA A100 80GB PCIe": 312e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA H200": 989e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5": 459e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-}
 _PROBE = 1024  # width of the square matrices that a CPU is measured with
 
 
@@ -38,12 +26,12 @@ def peak_flops(device: Any, override: float = 0.0) -> float:
         return override
     if device.platform == "cpu":
         return measure_matmul() / jax.local_device_count()  # host devices share the cores
-    if device.device_kind not in PEAK_FLOPS:
+    if device.device_kind not in CHIPS:
         raise ConfigError(
             f"no peak FLOP/s is known for {device.device_kind!r}: set config.train.peak_flops, "
-            "or add it to maxlm/train/hardware.py"
+            "or add it to maxlm/train/chips.py"
         )
-    return PEAK_FLOPS[device.device_kind]
+    return CHIPS[device.device_kind].peak_flops
 
 
 def measure_matmul(size: int = _PROBE, repeats: int = 5) -> float:

@@ -25,6 +25,7 @@ from maxlm.errors import ConfigError
 from maxlm.journal import Journal
 from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
+from maxlm.models.kernels import check_keeps_documents_apart
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.paths import PathLike, as_path, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model
@@ -88,6 +89,7 @@ def train(
       ConfigError, DataError, CheckpointError, DiskFullError: see the modules that this page calls.
     """
     mesh = make_mesh(config.mesh, devices)
+    check_keeps_documents_apart(config.model.attention, config.model.sliding_window)
     with jax.set_mesh(mesh):
         run, state = _start(config, workdir, store, mesh, make_evaluate)
         train_step = make_train_step(
@@ -198,7 +200,7 @@ def _start(
     to_read = first_blocks(config.data.num_blocks, skipped)
     total_steps = sum(store.info.steps(block, config.train.batch) for block in to_read)
     schedule = make_schedule(config.optimizer.learning_rate, config.schedule, total_steps)
-    tx = make_optimizer(config.optimizer, schedule)
+    tx = make_optimizer(config.optimizer, schedule, config.model.width_multiplier)
     console = Console(quiet=not first)
     state, position, saved = _restore_or_init(config, checkpoints, model, tx, mesh, skipped)
     plain = configs.to_dict(config)

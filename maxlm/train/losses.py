@@ -8,10 +8,13 @@ Letters: B batch, T position, C position within a chunk, D embed, V vocab.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from maxlm.parallel.axes import BATCH_AXES, CONTEXT, TENSOR, ways
 
 _CHUNK_BYTES = 32 << 20
 
@@ -24,9 +27,11 @@ class TokenLosses(NamedTuple):
 
 
 def auto_chunks(batch: int, seq_len: int, vocab: int) -> int:
-    """Pieces of the sequence such that a piece's float32 logits take about 32 MiB."""
-    wanted = max(1, batch * seq_len * vocab * 4 // _CHUNK_BYTES)
-    return next(n for n in range(1, seq_len + 1) if seq_len % n == 0 and (n >= wanted or n == seq_len))
+    """Pieces of the sequence such that a piece's float32 logits take about 32 MiB of a device."""
+    split = math.prod(ways(axis) for axis in (*BATCH_AXES, CONTEXT, TENSOR))
+    wanted = max(1, batch * seq_len * vocab * 4 // split // _CHUNK_BYTES)
+    most = seq_len // ways(CONTEXT)
+    return next(n for n in range(1, most + 1) if most % n == 0 and (n >= wanted or n == most))
 
 
 def next_token_loss(
@@ -37,6 +42,7 @@ def next_token_loss(
     *,
     z_loss: float = 0.0,
     chunks: int = 1,
+    total: jax.Array | None = None,
 ) -> TokenLosses:
     """Mean over the weighted tokens of ``-log softmax(hidden @ table.T)[target] + z_loss * log²Z``.
 
@@ -46,9 +52,11 @@ def next_token_loss(
       targets_BT: int32 `[batch, seq_len]`.
       weights_BT: float32 `[batch, seq_len]`; 0 leaves a token out.
       chunks: pieces of the sequence; must divide seq_len.
+      total: what the sum is divided by, if these are not all rows of the step; None: the sum of the weights.
     """
-    total = jnp.maximum(weights_BT.sum(), 1.0)
-    result: Any = _chunked_loss(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT / total)
+    total = weights_BT.sum() if total is None else total
+    weights_BT = weights_BT / jnp.maximum(total, 1.0)
+    result: Any = _chunked_loss(z_loss, chunks, hidden_BTD, table_VD, targets_BT, weights_BT)
     loss, nll_BT = result
     return TokenLosses(loss, jax.lax.stop_gradient(nll_BT))
 
@@ -111,14 +119,19 @@ def _chunk_softmax(hidden_BCD, table_VD, targets_BC):
 
 
 def _split(x_BT: jax.Array, chunks: int) -> jax.Array:
-    """`[batch, seq_len, …]` as `[chunks, batch, seq_len / chunks, …]`; the batch stays split as it was."""
-    B, T = x_BT.shape[:2]
-    return jnp.moveaxis(x_BT.reshape(B, chunks, T // chunks, *x_BT.shape[2:]), 1, 0)
+    """`[batch, seq_len, …]` as `[chunks, batch, seq_len / chunks, …]`; batch and sequence stay split as they were.
+
+    Where sequences are split between devices, each has its part of every chunk.
+    """
+    B, T, split = *x_BT.shape[:2], ways(CONTEXT)
+    x = jnp.moveaxis(x_BT.reshape(B, split, chunks, T // (split * chunks), *x_BT.shape[2:]), 2, 0)
+    return x.reshape(chunks, B, T // chunks, *x_BT.shape[2:])
 
 
 def _join(x: jax.Array) -> jax.Array:
-    x = jnp.moveaxis(x, 0, 1)
-    return x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])
+    chunks, B, C, split = *x.shape[:3], ways(CONTEXT)
+    x = jnp.moveaxis(x.reshape(chunks, B, split, C // split, *x.shape[3:]), 0, 2)
+    return x.reshape(B, chunks * C, *x.shape[4:])
 
 
 def sums_by_domain(values_BT: jax.Array, domains_BT: jax.Array, num_domains: int) -> jax.Array:

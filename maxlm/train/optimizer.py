@@ -1,20 +1,149 @@
-"""The optimizer: gradient clipping and AdamW, decaying matrices only."""
+"""The optimizer: clipping, a rule by name, weight decay on matrices; by choice widths that transfer and an average.
 
-from typing import Any
+A new rule is a function and a line in RULES.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import optax
+from optax import contrib
 
+from maxlm.errors import ConfigError
 from maxlm.train.config import OptimizerConfig
 
+# Matrices within layers, stacked as [layers, …]: the dimensions that are summed over, and those that come out.
+_HIDDEN: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "query": ((1,), (2, 3)),
+    "key": ((1,), (2, 3)),
+    "value": ((1,), (2, 3)),
+    "out": ((1, 2), (3,)),
+    "gate": ((1,), (2,)),
+    "up": ((1,), (2,)),
+    "down": ((1,), (2,)),
+}
+_TABLES = ("embedding", "position", "output")
+_CONSISTENT_RMS = 0.2  # Muon's updates as large as AdamW's usually are, so that learning rates mean the same
 
-def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """AdamW after clipping by the global norm."""
-    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    adamw = optax.adamw(schedule, config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decays)
-    return optax.chain(clip, adamw)
+
+def make_optimizer(
+    config: OptimizerConfig, schedule: optax.Schedule, width_multiplier: float = 1.0
+) -> optax.GradientTransformation:
+    """Clipping by the global norm, then the rule `config.name`, then what the config adds.
+
+    `width_multiplier`: how much wider the model is than the one whose learning rate this is (muP).
+
+    Raises:
+      ConfigError: the rule has no width transfer.
+    """
+    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    parts.append(RULES[config.name](config, schedule))
+    if width_multiplier != 1:
+        if config.name not in _TRANSFERS:
+            raise ConfigError(
+                f"config.optimizer.name={config.name!r}: learning rates transfer over widths (model.mup_base_embed) "
+                f"with {', '.join(_TRANSFERS)} alone"
+            )
+        parts.append(_scale_hidden(1 / width_multiplier))
+    if config.ema_decay:
+        parts.append(average_params(config.ema_decay))
+    return optax.chain(*parts)
 
 
-def decays(params: dict[str, Any]) -> dict[str, Any]:
-    """Which parameters decay: all but the norms' scales, whatever their rank (layers are stacked)."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1] != jax.tree_util.DictKey("scale"), params)
+def _adamw(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Loshchilov and Hutter, 2019 (arXiv 1711.05101)."""
+    rule = optax.scale_by_adam(config.b1, config.b2, config.eps)
+    return optax.chain(rule, _decay(config), optax.scale_by_learning_rate(schedule))
+
+
+def _lion(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Chen et al., 2023 (arXiv 2302.06675); wants a learning rate 3 to 10 times smaller than AdamW's."""
+    return optax.chain(
+        optax.scale_by_lion(config.b1, config.b2), _decay(config), optax.scale_by_learning_rate(schedule)
+    )
+
+
+def _adafactor(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Shazeer and Stern, 2018 (arXiv 1804.04235): second moments as rows and columns, no first moment."""
+    rule = optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
+    return optax.chain(rule, _decay(config), optax.scale_by_learning_rate(schedule))
+
+
+def _sgd(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Nesterov's momentum `b1`; the decay is a part of the gradient."""
+    return optax.chain(_decay(config), optax.trace(config.b1, nesterov=True), optax.scale_by_learning_rate(schedule))
+
+
+def _muon(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Jordan, 2024, scaled as in Liu et al., 2025 (arXiv 2502.16982): matrices of the layers.
+
+    Tables, norms and biases take Adam's steps, with Nesterov's momentum too, and do not decay.
+    """
+    return contrib.muon(
+        schedule,
+        beta=config.muon_momentum,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        consistent_rms=_CONSISTENT_RMS,
+        muon_weight_dimension_numbers=_muon_dimensions,
+    )
+
+
+RULES: dict[str, Callable[[OptimizerConfig, optax.Schedule], optax.GradientTransformation]] = {
+    "adamw": _adamw,
+    "muon": _muon,
+    "lion": _lion,
+    "adafactor": _adafactor,
+    "sgd": _sgd,
+}
+_TRANSFERS = ("adamw", "lion", "adafactor")  # rules whose updates do not grow with the gradient
+
+
+def decays(params: Any, tables: bool = True) -> Any:
+    """Which parameters decay: matrices, and with `tables` embeddings; norms and biases never."""
+    names = {*_HIDDEN, *(_TABLES if tables else ())}
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in names, params)
+
+
+def _decay(config: OptimizerConfig) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(config.weight_decay, lambda params: decays(params, config.decay_tables))
+
+
+def _muon_dimensions(params: Any) -> Any:
+    def dimensions(path: Any, _: Any) -> contrib.MuonDimensionNumbers | None:
+        name = path[-1].key
+        return contrib.MuonDimensionNumbers(*_HIDDEN[name]) if name in _HIDDEN else None
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)
+
+
+def _scale_hidden(factor: float) -> optax.GradientTransformation:
+    """Smaller steps for the layers' matrices (Yang et al., 2022, arXiv 2203.03466, table 8, Adam)."""
+
+    def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        def one(path: Any, update: Any) -> Any:
+            return update * factor if path[-1].key in _HIDDEN else update
+
+        return jax.tree_util.tree_map_with_path(one, updates)
+
+    return optax.stateless(scale)
+
+
+class AverageState(NamedTuple):
+    average: Any  # as the parameters
+
+
+def average_params(decay: float) -> optax.GradientTransformation:
+    """Keeps ``average ← decay · average + (1 - decay) · params``, from the first parameters on; last in a chain."""
+
+    def init(params: optax.Params) -> AverageState:
+        return AverageState(jax.tree.map(lambda leaf: leaf, params))
+
+    def update(updates: optax.Updates, state: Any, params: Any = None) -> tuple[optax.Updates, AverageState]:
+        after = optax.apply_updates(params, updates)
+        return updates, AverageState(jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, after))
+
+    return optax.GradientTransformation(init, update)

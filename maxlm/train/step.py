@@ -9,7 +9,9 @@ import optax
 from jax.sharding import Mesh
 
 from maxlm.blocks.format import Batch
+from maxlm.models.context_attention import gathered, spread
 from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.axes import CONTEXT, ways
 from maxlm.parallel.mesh import batch_sharding, replicated
 from maxlm.train.config import TrainSettings
 from maxlm.train.losses import TokenLosses, auto_chunks, next_token_loss, sums_by_domain
@@ -18,15 +20,27 @@ from maxlm.train.state import TrainState, state_shardings
 Metrics = dict[str, jax.Array]
 
 
-def batch_loss(model: DecoderFunction, params: dict[str, Any], batch: Batch, settings: TrainSettings) -> TokenLosses:
-    """The loss that training minimises, and the cross-entropy of each token."""
-    decoder = model.bind(params)
+def batch_loss(
+    model: DecoderFunction,
+    params: dict[str, Any],
+    batch: Batch,
+    settings: TrainSettings,
+    total: jax.Array | None = None,
+) -> TokenLosses:
+    """The loss that training minimises, and the cross-entropy of each token.
+
+    `total`: weight of all rows of the step, where the batch is only some of them.
+    """
+    split, decoder = ways(CONTEXT), model.bind(params)
+    batch = jax.tree.map(lambda x_BT: spread(x_BT, split), batch) if split > 1 else batch
     hidden_BTD, _ = decoder(batch.inputs, batch.positions, batch.segments)
     B, T, _ = hidden_BTD.shape
     chunks = settings.loss_chunks or auto_chunks(B, T, model.config.vocab_size)
-    return next_token_loss(
-        hidden_BTD, decoder.unembedding(), batch.targets, batch.weights, z_loss=settings.z_loss, chunks=chunks
+    table_VD = decoder.unembedding()
+    losses = next_token_loss(
+        hidden_BTD, table_VD, batch.targets, batch.weights, z_loss=settings.z_loss, chunks=chunks, total=total
     )
+    return losses._replace(nll_BT=gathered(losses.nll_BT, split)) if split > 1 else losses
 
 
 def make_train_step(
@@ -37,19 +51,25 @@ def make_train_step(
     mesh: Mesh,
     num_domains: int,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The jitted update. The old state's memory is given to the new one."""
+    """The jitted update. The old state's memory is given to the new one.
+
+    An update whose loss or gradient is not finite is not applied: parameters and optimizer stay, and the metric
+    `skipped` is 1. The device decides that by itself; nothing waits for the host.
+    """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        def loss_fn(params):
-            losses = batch_loss(model, params, batch, settings)
-            return losses.loss, losses.nll_BT
-
-        (loss, nll_BT), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        (loss, nll_BT), grads = _gradients(model, settings, state.params, batch)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updated = optax.apply_updates(state.params, updates), opt_state
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), updated, (state.params, state.opt_state)
+        )
         metrics = {
             "loss": loss,
-            "grad_norm": optax.tree.norm(grads),
+            "grad_norm": grad_norm,
+            "skipped": 1.0 - finite,
             "learning_rate": jnp.asarray(schedule(state.step)),
             "domain_nll": sums_by_domain(nll_BT * batch.weights, batch.domains, num_domains),
             "domain_tokens": sums_by_domain(batch.weights, batch.domains, num_domains),
@@ -63,6 +83,31 @@ def make_train_step(
         out_shardings=(state_split, replicated(mesh)),
         donate_argnums=0,
     )
+
+
+def _gradients(
+    model: DecoderFunction, settings: TrainSettings, params: dict[str, Any], batch: Batch
+) -> tuple[tuple[jax.Array, jax.Array], dict[str, Any]]:
+    """(loss, cross-entropy of each token), gradients; taken in `settings.accumulate` parts and summed in float32."""
+    count, total = settings.accumulate, batch.weights.sum()
+
+    def loss_fn(params: dict[str, Any], rows: Batch) -> tuple[jax.Array, jax.Array]:
+        losses = batch_loss(model, params, rows, settings, total)
+        return losses.loss, losses.nll_BT
+
+    gradient = jax.value_and_grad(loss_fn, has_aux=True)
+    if count == 1:
+        return gradient(params, batch)
+
+    def add(sums: tuple[jax.Array, dict[str, Any]], rows: Batch) -> tuple[Any, jax.Array]:
+        (loss, nll_BT), grads = gradient(params, rows)
+        return jax.tree.map(jnp.add, sums, (loss, grads)), nll_BT
+
+    start = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+    # Rows j, j + count, … make part j: every device then has its share of each part where its rows are already.
+    parts = jax.tree.map(lambda x_BT: x_BT.reshape(-1, count, x_BT.shape[1]).swapaxes(0, 1), batch)
+    (loss, grads), nll = jax.lax.scan(add, start, parts)
+    return (loss, nll.swapaxes(0, 1).reshape(batch.targets.shape)), grads
 
 
 def make_eval_step(

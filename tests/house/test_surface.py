@@ -22,15 +22,19 @@ MEANT = "If that is meant, change it here too, and tell users what to do in the 
 
 TRAIN_KEYS = """
 model.vocab_size model.embed model.num_layers model.num_heads model.num_kv_heads model.head_dim model.mlp
-model.rope_base model.norm_eps model.tie_embeddings model.init_std model.dtype model.attention model.scan_layers
-model.remat
-mesh.data mesh.fsdp mesh.tensor
+model.mlp_kind model.norm model.norm_eps model.bias model.qk_norm model.position model.max_positions model.rope_base
+model.rope_scaling.kind model.rope_scaling.factor model.rope_scaling.original_length
+model.rope_scaling.low_freq_factor model.rope_scaling.high_freq_factor model.rope_scaling.beta_fast
+model.rope_scaling.beta_slow model.sliding_window model.tie_embeddings model.init_std model.mup_base_embed model.dtype
+model.attention model.scan_layers model.remat model.pipeline_microbatches model.pipeline_repeats
+mesh.stage mesh.data mesh.fsdp mesh.context mesh.tensor mesh.dcn_stage mesh.dcn_data mesh.dcn_fsdp
 data.dataset data.num_blocks data.seed data.verify data.wait_s
-optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps optimizer.weight_decay optimizer.clip_norm
+optimizer.name optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps optimizer.muon_momentum
+optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_decay
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.every_steps
-train.batch train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks train.eval_rows
-train.peak_flops
+train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks
+train.eval_rows train.peak_flops
 """
 
 DATA_KEYS = """

@@ -1,59 +1,51 @@
 """Parameter counts against arrays and against published models; FLOPs against sums done by hand."""
 
+import dataclasses
 import math
+from pathlib import Path
 
 import jax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maxlm.config import load
 from maxlm.models.config import ModelConfig
-from maxlm.models.cost import matmul_params, num_params, train_flops_per_token
+from maxlm.models.cost import matmul_params, num_params, train_flops_per_token, visible_keys
 from maxlm.models.decoder import DecoderFunction
+from maxlm.train.config import Config
 
-# Sizes from each model's config.json on the Hugging Face hub; totals are those of the released weights.
+# What the released weights hold, embedding counted once where it is tied.
 PUBLISHED = {
-    "Llama 2 7B (Touvron et al., 2023, arXiv 2307.09288)": (
-        6_738_415_616,
-        {"vocab_size": 32_000, "embed": 4096, "num_layers": 32, "num_heads": 32, "num_kv_heads": 32, "head_dim": 128,
-         "mlp": 11_008, "tie_embeddings": False},
-    ),
-    "Llama 2 13B (the same)": (
-        13_015_864_320,
-        {"vocab_size": 32_000, "embed": 5120, "num_layers": 40, "num_heads": 40, "num_kv_heads": 40, "head_dim": 128,
-         "mlp": 13_824, "tie_embeddings": False},
-    ),
-    "Llama 2 70B (the same)": (
-        68_976_648_192,
-        {"vocab_size": 32_000, "embed": 8192, "num_layers": 80, "num_heads": 64, "num_kv_heads": 8, "head_dim": 128,
-         "mlp": 28_672, "tie_embeddings": False},
-    ),
-    "Llama 3 8B (Grattafiori et al., 2024, arXiv 2407.21783)": (
-        8_030_261_248,
-        {"vocab_size": 128_256, "embed": 4096, "num_layers": 32, "num_heads": 32, "num_kv_heads": 8, "head_dim": 128,
-         "mlp": 14_336, "tie_embeddings": False},
-    ),
-    "Llama 3 405B (the same)": (
-        405_853_388_800,
-        {"vocab_size": 128_256, "embed": 16_384, "num_layers": 126, "num_heads": 128, "num_kv_heads": 8,
-         "head_dim": 128, "mlp": 53_248, "tie_embeddings": False},
-    ),
-    "Llama 3.2 1B (model card, 2024)": (
-        1_235_814_400,
-        {"vocab_size": 128_256, "embed": 2048, "num_layers": 16, "num_heads": 32, "num_kv_heads": 8, "head_dim": 64,
-         "mlp": 8192, "tie_embeddings": True},
-    ),
-    "Llama 3.2 3B (model card, 2024)": (
-        3_212_749_824,
-        {"vocab_size": 128_256, "embed": 3072, "num_layers": 28, "num_heads": 24, "num_kv_heads": 8, "head_dim": 128,
-         "mlp": 8192, "tie_embeddings": True},
-    ),
-    "Mistral 7B v0.1 (Jiang et al., 2023, arXiv 2310.06825)": (
-        7_241_732_096,
-        {"vocab_size": 32_000, "embed": 4096, "num_layers": 32, "num_heads": 32, "num_kv_heads": 8, "head_dim": 128,
-         "mlp": 14_336, "tie_embeddings": False},
-    ),
-}  # fmt: skip
+    "llama2_7b": 6_738_415_616,
+    "llama2_13b": 13_015_864_320,
+    "llama2_70b": 68_976_648_192,
+    "llama3_8b": 8_030_261_248,
+    "llama3_70b": 70_553_706_496,
+    "llama3_405b": 405_853_388_800,
+    "llama3_2_1b": 1_235_814_400,
+    "llama3_2_3b": 3_212_749_824,
+    "qwen2_5_0_5b": 494_032_768,
+    "qwen2_5_1_5b": 1_543_714_304,
+    "qwen2_5_3b": 3_085_938_688,
+    "qwen2_5_7b": 7_615_616_512,
+    "qwen2_5_14b": 14_770_033_664,
+    "qwen2_5_32b": 32_763_876_352,
+    "qwen2_5_72b": 72_706_203_648,
+    "qwen3_0_6b": 596_049_920,
+    "qwen3_1_7b": 1_720_574_976,
+    "qwen3_4b": 4_022_468_096,
+    "qwen3_8b": 8_190_735_360,
+    "qwen3_14b": 14_768_307_200,
+    "qwen3_32b": 32_762_123_264,
+    "mistral_7b_v0_1": 7_241_732_096,
+    "gpt2_124m": 124_439_808,
+    "gpt2_355m": 354_823_168,
+    "gpt2_774m": 774_030_080,
+    "gpt2_1558m": 1_557_611_200,
+}
+MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def _counted(config: ModelConfig) -> int:
@@ -62,26 +54,28 @@ def _counted(config: ModelConfig) -> int:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_models(name):
-    total, sizes = PUBLISHED[name]
-    config = ModelConfig(**sizes)
-    assert num_params(config) == total
-    assert _counted(config) == total  # shapes only; no array is made
+    config = load(str(CONFIGS / f"{name}.py"), [], Config).model
+    assert num_params(config) == PUBLISHED[name]
+    assert _counted(config) == PUBLISHED[name]  # shapes only; no array is made
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(
-    st.integers(1, 300), st.integers(1, 40), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4),
-    st.integers(1, 8), st.integers(1, 50), st.booleans(),
+    vocab_size=st.integers(1, 300), embed=st.integers(1, 40), num_layers=st.integers(1, 4),
+    num_kv_heads=st.integers(1, 3), group=st.integers(1, 4), half_head=st.integers(1, 8), mlp=st.integers(1, 50),
+    tie_embeddings=st.booleans(), bias=st.sampled_from(["none", "qkv", "all"]), norm=st.sampled_from(["rms", "layer"]),
+    mlp_kind=st.sampled_from(["swiglu", "gelu"]), qk_norm=st.booleans(), max_positions=st.integers(0, 9),
 )  # fmt: skip
-def test_counts_equal_the_arrays(vocab, embed, layers, kv_heads, group, half_head, mlp, tied):
+def test_counts_equal_the_arrays(num_kv_heads, group, half_head, max_positions, **sizes):
     config = ModelConfig(
-        vocab_size=vocab, embed=embed, num_layers=layers, num_kv_heads=kv_heads, num_heads=kv_heads * group,
-        head_dim=2 * half_head, mlp=mlp, tie_embeddings=tied,
+        num_kv_heads=num_kv_heads, num_heads=num_kv_heads * group, head_dim=2 * half_head, max_positions=max_positions,
+        position="learned" if max_positions else "rope", **sizes,
     )  # fmt: skip
     assert num_params(config) == _counted(config)
-    norms = embed * (2 * layers + 1)
-    lookup_only = 0 if tied else vocab * embed
-    assert matmul_params(config) == num_params(config) - norms - lookup_only
+    params = DecoderFunction(config).abstract_params()
+    tables = [params.pop("embedding"), params.pop("position", None), params.pop("output", None)]
+    multiplied = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key in MATRICES]
+    assert matmul_params(config) == sum(math.prod(leaf.shape) for leaf in [tables[0], *multiplied])
 
 
 def test_flops_by_hand():
@@ -96,3 +90,7 @@ def test_flops_by_hand():
     # backward pass takes twice the forward.
     attention = 3 * 2 * (2 * (2 * 2 * 4 * 6)) // 2
     assert train_flops_per_token(config, seq_len=6) == 6 * multiplied + attention == 7968
+    # A window of 3: tokens of a document of 6 see 1, 2, 3, 3, 3, 3 keys, half a key each left out as above.
+    windowed = dataclasses.replace(config, sliding_window=3)
+    assert visible_keys(windowed, 6) == (1 + 2 + 3 + 3 + 3 + 3) / 6 - 0.25
+    assert visible_keys(windowed, 2) == visible_keys(config, 2) == 1

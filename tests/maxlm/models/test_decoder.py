@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maxlm.errors import ConfigError
 from maxlm.models.cache import empty_cache
-from maxlm.models.config import ModelConfig
+from maxlm.models.config import ModelConfig, RopeScaling
 from maxlm.models.decoder import DecoderFunction
 from tests import tiny
 
@@ -50,20 +51,27 @@ def _logits(config: ModelConfig, params, tokens_BT, positions_BT, segments_BT) -
 _logits = jax.jit(_logits, static_argnums=0)
 
 
-def _norm(x: np.ndarray, scale: np.ndarray, eps: float) -> np.ndarray:
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * scale
+def _norm(x: np.ndarray, p: dict[str, Any], eps: float) -> np.ndarray:
+    """RMSNorm, or LayerNorm where there is a bias."""
+    if "bias" in p:
+        x = x - x.mean(axis=-1, keepdims=True)
+    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * p["scale"] + p.get("bias", 0.0)
 
 
-def _turn(x_TNH: np.ndarray, positions_T: np.ndarray, base: float) -> np.ndarray:
+def _turn(x_TNH: np.ndarray, positions_T: np.ndarray, config: ModelConfig) -> np.ndarray:
     half = x_TNH.shape[-1] // 2
-    angle_TF = positions_T[:, None] * base ** (-np.arange(half) / half)
-    pairs = (x_TNH[..., :half] + 1j * x_TNH[..., half:]) * np.exp(1j * angle_TF)[:, None]
+    turns_F = config.rope_base ** (-np.arange(half) / half)
+    if config.rope_scaling.kind == "linear":
+        turns_F /= config.rope_scaling.factor
+    pairs = (x_TNH[..., :half] + 1j * x_TNH[..., half:]) * np.exp(1j * positions_T[:, None] * turns_F)[:, None]
     return np.concatenate([pairs.real, pairs.imag], axis=-1)
 
 
-def _attend(q_TNH, k_SKH, v_SKH, segments_T) -> np.ndarray:
+def _attend(q_TNH, k_SKH, v_SKH, segments_T, window: int) -> np.ndarray:
     N, H = q_TNH.shape[1:]
     seen_TS = np.tril(segments_T[:, None] == segments_T[None, :])
+    if window:
+        seen_TS = np.triu(seen_TS, 1 - window)
     out_TNH = np.zeros_like(q_TNH)
     for n in range(N):
         head = n * k_SKH.shape[1] // N
@@ -74,26 +82,58 @@ def _attend(q_TNH, k_SKH, v_SKH, segments_T) -> np.ndarray:
 
 
 def _row_logits(config: ModelConfig, p: dict[str, Any], tokens_T, positions_T, segments_T) -> np.ndarray:
-    """One row through a Llama decoder, float64."""
+    """One row through a decoder, float64."""
     x_TD = p["embedding"][tokens_T]
+    if config.position == "learned":
+        x_TD = x_TD + p["position"][positions_T]
     for i in range(config.num_layers):
         layer = jax.tree.map(lambda leaf, i=i: leaf[i], p["layers"])
         a = layer["attention"]
-        h_TD = _norm(x_TD, layer["attention_norm"]["scale"], config.norm_eps)
-        q, k, v = (np.tensordot(h_TD, a[name], 1) for name in ("query", "key", "value"))
-        q, k = (_turn(x, positions_T, config.rope_base) for x in (q, k))
-        x_TD = x_TD + np.tensordot(_attend(q, k, v, segments_T), a["out"], 2)
-        h_TD = _norm(x_TD, layer["mlp_norm"]["scale"], config.norm_eps)
-        gate_TF = h_TD @ layer["mlp"]["gate"]
-        x_TD = x_TD + (gate_TF / (1 + np.exp(-gate_TF)) * (h_TD @ layer["mlp"]["up"])) @ layer["mlp"]["down"]
+        h_TD = _norm(x_TD, layer["attention_norm"], config.norm_eps)
+        q, k, v = (np.tensordot(h_TD, a[n], 1) + a.get(f"{n}_bias", 0.0) for n in ("query", "key", "value"))
+        if config.qk_norm:
+            q, k = (_norm(x, a[n], config.norm_eps) for x, n in ((q, "query_norm"), (k, "key_norm")))
+        if config.position == "rope":
+            q, k = (_turn(x, positions_T, config) for x in (q, k))
+        attended_TNH = _attend(q, k, v, segments_T, config.sliding_window)
+        x_TD = x_TD + np.tensordot(attended_TNH, a["out"], 2) + a.get("out_bias", 0.0)
+        x_TD = x_TD + _mlp(config, layer["mlp"], _norm(x_TD, layer["mlp_norm"], config.norm_eps))
     table_VD = p["embedding"] if config.tie_embeddings else p["output"]
-    return _norm(x_TD, p["norm"]["scale"], config.norm_eps) @ table_VD.T
+    return _norm(x_TD, p["norm"], config.norm_eps) @ table_VD.T
+
+
+def _mlp(config: ModelConfig, p: dict[str, Any], h_TD: np.ndarray) -> np.ndarray:
+    up_TF = h_TD @ p["up"] + p.get("up_bias", 0.0)
+    if config.mlp_kind == "swiglu":
+        gate_TF = h_TD @ p["gate"] + p.get("gate_bias", 0.0)
+        hidden_TF = gate_TF / (1 + np.exp(-gate_TF)) * up_TF
+    else:
+        hidden_TF = up_TF / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (up_TF + 0.044715 * up_TF**3)))
+    return hidden_TF @ p["down"] + p.get("down_bias", 0.0)
+
+
+GPT2 = {"mlp_kind": "gelu", "norm": "layer", "bias": "all", "position": "learned", "max_positions": T}
+STRETCHED = RopeScaling("linear", factor=4.0)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"tie_embeddings": False, "num_kv_heads": 4, "rope_base": 500.0}, {"num_kv_heads": 1, "num_layers": 3}],
-    ids=["tied, grouped", "untied, own kv heads", "one kv head"],
+    [
+        {},
+        {"tie_embeddings": False, "num_kv_heads": 4, "rope_base": 500.0},
+        {"num_kv_heads": 1, "num_layers": 3},
+        GPT2,
+        {"bias": "qkv", "tie_embeddings": False, "rope_scaling": STRETCHED},
+        {"bias": "all", "qk_norm": True, "sliding_window": 3},
+    ],
+    ids=[
+        "tied, grouped",
+        "untied, own kv heads",
+        "one kv head",
+        "GPT-2",
+        "Qwen2.5, stretched",
+        "Qwen3, window, biases",
+    ],
 )
 def test_equals_numpy(changes):
     config = tiny.model(**changes)
@@ -162,13 +202,17 @@ def test_ways_to_run_the_layers_agree(scan, remat):
         np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max(), err_msg=name)
 
 
-@pytest.mark.parametrize("scan", [True, False])
-def test_cached_decoding_equals_the_full_forward(scan):
+@pytest.mark.parametrize(
+    ("scan", "changes"),
+    [(True, {}), (False, {}), (True, GPT2), (True, {"qk_norm": True, "sliding_window": 3})],
+    ids=["scanned", "unrolled", "GPT-2", "window"],
+)
+def test_cached_decoding_equals_the_full_forward(scan, changes):
     """Prompts of 3 and 6 tokens in one pass, then a token at a time."""
-    config = tiny.model(scan_layers=scan)
-    params, lengths_B = _params(tiny.model()), np.array([3, 6])
+    whole, config = tiny.model(**changes), tiny.model(**changes, scan_layers=scan)
+    params, lengths_B = _params(whole), np.array([3, 6])
     ones_BT, all_BT = np.ones((B, T), np.int32), np.broadcast_to(np.arange(T, dtype=np.int32), (B, T))
-    full_BTV = np.asarray(_logits(tiny.model(), params, TOKENS, all_BT, ones_BT))
+    full_BTV = np.asarray(_logits(whole, params, TOKENS, all_BT, ones_BT))
 
     @jax.jit
     def advance(cache, tokens_BT, positions_BT):
@@ -215,3 +259,30 @@ def test_fresh_parameters():
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), model.abstract_params()) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), params
     )
+
+
+def test_no_positions_past_the_table():
+    config = tiny.model(**{**GPT2, "max_positions": T - 1})
+    with pytest.raises(ConfigError, match=r"max_positions=11: the model knows no positions for 12 tokens"):
+        _logits(config, DecoderFunction(config).abstract_params(), TOKENS, POSITIONS, SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"position": "learned"}, "max_positions=0 with position='learned'"),
+        ({"max_positions": 8}, "max_positions=8 with position='rope'"),
+        ({"sliding_window": -1}, "sliding_window=-1 is less than 0"),
+        ({"head_dim": 7}, "head_dim=7 must be even"),
+    ],
+)
+def test_configs_that_cannot_be(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        tiny.model(**changes)
+
+
+def test_scalings_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"factor=0\.5 would shorten"):
+        RopeScaling("linear", factor=0.5)
+    with pytest.raises(ConfigError, match="beta_slow must be positive and below beta_fast"):
+        RopeScaling("yarn", factor=2.0, beta_slow=40.0)

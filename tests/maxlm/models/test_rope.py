@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from maxlm.models import rope
+from maxlm.models.config import RopeScaling
 
 HEAD_DIM, BASE = 16, 10_000.0
 
@@ -18,7 +19,8 @@ def _turned(x_BTNH: np.ndarray, positions_BT: np.ndarray, base: float = BASE) ->
 
 
 def _rotate(x_BTNH: np.ndarray, positions_BT: np.ndarray, base: float = BASE) -> np.ndarray:
-    cos, sin = rope.angles(jnp.asarray(positions_BT), int(positions_BT.max()) + 1, x_BTNH.shape[-1], base)
+    length = int(positions_BT.max()) + 1
+    cos, sin = rope.angles(jnp.asarray(positions_BT), length, x_BTNH.shape[-1], base)
     return np.asarray(rope.rotate(jnp.asarray(x_BTNH, jnp.float32), cos, sin))
 
 
@@ -56,3 +58,39 @@ def test_keeps_the_dtype():
     cos, sin = rope.angles(jnp.zeros((1, 2), jnp.int32), 1, 4, BASE)
     assert cos.dtype == sin.dtype == jnp.float32
     assert rope.rotate(jnp.ones((1, 2, 1, 4), jnp.bfloat16), cos, sin).dtype == jnp.bfloat16
+
+
+def test_llama_3_1_as_released():
+    """Frequencies of Llama 3.1's rope_scaling (factor 8, low 1, high 4, original context 8192; base 500,000)."""
+    found = rope.frequencies(128, 500_000.0, RopeScaling("llama3", factor=8.0, original_length=8192))
+    expected = {
+        0: 1.0, 1: 0.8146172338565447, 28: 0.003211445994752591, 29: 0.002166570763503359, 32: 5.248461609929547e-4,
+        35: 9.556212353964683e-05, 63: 3.068925988914511e-07,
+    }  # fmt: skip
+    np.testing.assert_allclose(found[list(expected)], list(expected.values()), rtol=1e-7)
+    assert rope.score_factor(RopeScaling("llama3", factor=8.0)) == 1.0
+
+
+def test_yarn_keeps_fast_pairs_and_slows_slow_ones():
+    """Qwen2.5's card: base 1,000,000, context of 32,768 times 4. The ramp runs from pair 23 to pair 40."""
+    scaling = RopeScaling("yarn", factor=4.0, original_length=32_768)
+    slowed = rope.frequencies(128, 1e6, scaling) / rope.frequencies(128, 1e6)
+    np.testing.assert_allclose(slowed[:24], 1.0, rtol=1e-12)
+    np.testing.assert_allclose(slowed[40:], 0.25, rtol=1e-12)
+    np.testing.assert_allclose(np.diff(slowed[23:41]), -0.75 / 17, rtol=1e-9)  # a straight line between
+    assert rope.score_factor(scaling) == pytest.approx(1.138629, abs=1e-6)
+    assert rope.score_factor(RopeScaling("yarn", factor=40.0)) == pytest.approx(1.368888, abs=1e-6)
+
+
+def test_interpolation_and_larger_base():
+    plain = rope.frequencies(HEAD_DIM, BASE)
+    np.testing.assert_allclose(rope.frequencies(HEAD_DIM, BASE, RopeScaling("linear", factor=8.0)), plain / 8)
+    stretched = rope.frequencies(HEAD_DIM, BASE, RopeScaling("ntk", factor=8.0))
+    assert stretched[0] == plain[0]
+    assert stretched[-1] == pytest.approx(plain[-1] / 8)
+
+
+def test_score_factor_scales_cosine_and_sine():
+    positions_BT, scaling = jnp.arange(5)[None], RopeScaling("yarn", factor=4.0, original_length=64)
+    cos, sin = rope.angles(positions_BT, 5, HEAD_DIM, BASE, scaling)
+    np.testing.assert_allclose(cos**2 + sin**2, 1.138629**2, rtol=1e-5)

@@ -14,8 +14,8 @@ def test_rules_name_mesh_axes_only():
 
 
 def test_spec_keeps_the_order_of_dimensions():
-    assert spec("embed", "heads", "head_dim") == PartitionSpec("fsdp", "tensor", None)
-    assert spec("batch", "seq", "act_embed") == PartitionSpec(("data", "fsdp"), None, None)
+    assert spec("embed", "heads", "head_dim") == PartitionSpec(("fsdp", "context"), "tensor", None)
+    assert spec("batch", "seq", "act_embed") == PartitionSpec(("data", "fsdp", "stage"), "context", None)
     assert spec() == PartitionSpec()
 
 
