@@ -64,7 +64,7 @@ class Window:
     grad_norm: float = 0.0
     learning_rate: float = 0.0
     tokens: int = 0  # places in the batches, padding included, as in the FLOPs
-    flops: int = 0  # of the model
+    flops: float = 0  # of the model
     domain_nll: np.ndarray = field(init=False)
     domain_tokens: np.ndarray = field(init=False)
     started: float = field(default_factory=time.perf_counter)
@@ -73,7 +73,7 @@ class Window:
         self.domain_nll = np.zeros(len(self.domains))
         self.domain_tokens = np.zeros(len(self.domains))
 
-    def add(self, step: int, metrics: Mapping[str, np.ndarray], tokens: int, flops: int) -> None:
+    def add(self, step: int, metrics: Mapping[str, np.ndarray], tokens: int, flops: float) -> None:
         """Adds one step's metrics, already on the host, with the tokens and the FLOPs that it took.
 
         Raises:
