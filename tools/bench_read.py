@@ -4,6 +4,7 @@
 
 PYTHON is an interpreter that has torch and datasets; tools/bench_read_peers.py says how they are set up. All read the
 same made-up rows, in shuffled order, from files that the system has in memory. Of several rounds the least counts.
+As the trainer does, maxlm has glibc keep freed memory; the peers are run as they come, and told the same ("kept").
 """
 
 import argparse
@@ -21,8 +22,11 @@ from maxlm.blocks.format import Batch, RowFormat, Rows, to_batch
 from maxlm.blocks.manifest import DatasetInfo, TokenAccount, save
 from maxlm.blocks.reader import BlockStore
 from maxlm.blocks.writer import new_block, plan_shards, write_shard
+from maxlm.train.hardware import keep_freed_memory
 from maxlm.train.loader import BlockFeed, open_block
 
+# maxlm.train.hardware.keep_freed_memory in the words of the environment.
+KEEP = "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=67108864:glibc.malloc.trim_threshold=1073741824"
 VOCAB, DIGEST = 32_768, "0" * 64
 
 
@@ -78,11 +82,15 @@ def drained(batches: Iterator[Batch]) -> None:
         pass
 
 
-def peers(python: str, folder: str, batch: int, rounds: int) -> Iterator[dict[str, object]]:
+def peers(python: str, folder: str, batch: int, rounds: int, keep: bool) -> Iterator[dict[str, object]]:
     command = [python, str(Path(__file__).with_name("bench_read_peers.py")), folder, str(batch), str(rounds)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    if keep:
+        environment["GLIBC_TUNABLES"] = KEEP
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return map(json.loads, done.stdout.splitlines())
+    for line in done.stdout.splitlines():
+        found = json.loads(line)
+        yield found | {"name": found["name"] + (", kept" if keep else "")}
 
 
 def main() -> None:
@@ -93,6 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers-python")
     args = parser.parse_args()
+    keep_freed_memory()
     found = []
     with tempfile.TemporaryDirectory() as folder:
         rows = make_rows(args.rows, args.seq_len + 1)
@@ -102,7 +111,8 @@ def main() -> None:
         for _ in range(2):  # ours and theirs in turns
             found += ours(store, args.batch, args.rounds)
             if args.peers_python:
-                found += peers(args.peers_python, folder, args.batch, args.rounds)
+                for keep in (False, True):
+                    found += peers(args.peers_python, folder, args.batch, args.rounds, keep)
     print(f"rows of {args.seq_len} tokens, {args.batch} a batch; the least of {2 * args.rounds} rounds")
     print(f"{'':42s} {'µs a row':>9s} {'M tokens/s':>11s} {'CPU µs':>7s} {'M tokens/CPU s':>15s}")
     for name in dict.fromkeys(each["name"] for each in found):

@@ -14,7 +14,7 @@ from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import MeshConfig, batch_sharding, make_mesh
 from maxlm.train.config import OptimizerConfig, ScheduleConfig, TrainSettings
-from maxlm.train.hardware import keep_scratch_memory, measure_matmul
+from maxlm.train.hardware import keep_freed_memory, measure_matmul
 from maxlm.train.optimizer import make_optimizer
 from maxlm.train.schedules import make_schedule
 from maxlm.train.state import init_state
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1, help="documents packed into a row")
     for name in ("num-layers", "embed", "num-heads", "num-kv-heads", "head-dim", "mlp", "vocab", "batch", "seq-len"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    keep_scratch_memory()  # as maxlm train does on a CPU
+    keep_freed_memory()  # as maxlm train does on a CPU
     step = make_step(parser.parse_args())
     float(step())
     print(json.dumps({"ready": True}), flush=True)

@@ -118,10 +118,13 @@ def _unpack(bitmap: np.ndarray, width: int) -> np.ndarray:
 
 def to_batch(rows: Rows) -> Batch:
     """Splits rows into inputs and targets and restarts segments and positions at each document."""
-    is_padding_BR = rows.domains == PADDING_DOMAIN
-    segments_BR = np.cumsum(rows.starts, axis=1, dtype=np.int32) * ~is_padding_BR
+    segments_BR = np.cumsum(rows.starts, axis=1, dtype=np.int32)
     # A segment's first token has nothing before it to be predicted from.
-    weights_BR = rows.learn & ~rows.starts & ~is_padding_BR
+    weights_BR = rows.learn & ~rows.starts
+    is_padding_BR = rows.domains == PADDING_DOMAIN
+    if is_padding_BR.any():
+        segments_BR *= ~is_padding_BR
+        weights_BR &= ~is_padding_BR
     return Batch(
         inputs=rows.tokens[:, :-1].astype(np.int32),
         targets=rows.tokens[:, 1:].astype(np.int32),

@@ -21,7 +21,7 @@ from maxlm.tokenizer.base import INFO_FILE
 from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
-from maxlm.train.hardware import keep_scratch_memory
+from maxlm.train.hardware import keep_freed_memory
 from maxlm.train.loop import Evaluate, train
 
 _POLL_S = 0.5
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in values.items()))
     if not config.data.dataset:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
-    keep_scratch_memory()
+    keep_freed_memory()
     quieten_failed_saves()
     initialize()
     first = jax.process_index() == 0  # the others share its folder
