@@ -182,8 +182,8 @@ def _finish(run: Run) -> None:
 
 
 def _tell_producer(run: Run, block: int, finished: bool) -> None:
+    position = ReaderPosition(block, finished, oldest_block(run.checkpoints, block))  # all processes read together
     if jax.process_index() == 0:
-        position = ReaderPosition(block, finished, oldest_block(run.checkpoints, block))
         report_progress(run.store.dataset, reader_name(run.workdir), position)
 
 
@@ -219,8 +219,8 @@ def _start(
         mesh=dict(mesh.shape),
         changed=changed,
     )
+    here = ReaderPosition(position.block, finished=False, oldest=oldest_block(checkpoints, position.block))
     if first:  # before the first block is there: the data process then knows that somebody waits for it
-        here = ReaderPosition(position.block, finished=False, oldest=oldest_block(checkpoints, position.block))
         report_progress(store.dataset, reader_name(workdir), here)
     data, line = config.data, ProgressLine(console, total_steps, position.step)
     run = Run(
