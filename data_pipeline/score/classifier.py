@@ -19,7 +19,7 @@ from maxlm.interop.encoder import LoadedEncoder, load_encoder
 from maxlm.models.encoder import EncoderFunction
 from maxlm.models.encoder_config import Dtype
 from maxlm.parallel.axes import BATCH_AXES
-from maxlm.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from maxlm.parallel.mesh import MeshConfig, make_mesh, replicated, rows_sharding
 from maxlm.parallel.sharding import param_shardings
 from maxlm.paths import PathLike
 from maxlm.tokenizer.wordpiece import EncoderTokenizer
@@ -59,7 +59,7 @@ class Classifier:
         self.params = jax.device_put(encoder.params, self.splits)
         self._ways = ways(mesh)
         self._batch_tokens = batch_tokens * self._ways
-        batch = batch_sharding(mesh)
+        batch = rows_sharding(mesh)
         self._logits, self._pooled = (
             jax.jit(partial(f, self.function), in_shardings=(self.splits, batch, batch), out_shardings=replicated(mesh))
             for f in (_logits, _pooled)

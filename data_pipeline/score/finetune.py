@@ -22,7 +22,7 @@ from maxlm.errors import ConfigError, DataError
 from maxlm.interop.encoder import CONFIG_FILE, LoadedEncoder, load_encoder, save_encoder
 from maxlm.models.encoder import EncoderFunction
 from maxlm.models.encoder_config import Dtype, EncoderConfig
-from maxlm.parallel.mesh import batch_sharding, replicated
+from maxlm.parallel.mesh import replicated, rows_sharding
 from maxlm.parallel.sharding import optimizer_shardings
 from maxlm.paths import write_json
 from maxlm.tokenizer.wordpiece import EncoderTokenizer
@@ -238,7 +238,7 @@ def _stepper(
     """The first state, and the compiled update, which takes the old state's memory."""
     function, mesh = classifier.function, classifier.mesh
     optimizer = optimizer_shardings(mesh, tx, function.abstract_params(), classifier.splits)
-    splits, batch = _State(classifier.splits, optimizer, replicated(mesh)), batch_sharding(mesh)
+    splits, batch = _State(classifier.splits, optimizer, replicated(mesh)), rows_sharding(mesh)
 
     def update(state: _State, tokens_BS, mask_BS, targets_B, weights_B) -> tuple[_State, jax.Array]:
         keys = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), state.step))

@@ -89,6 +89,11 @@ def _grouped(devices: Sequence[Any], attribute: str) -> list[list[Any]]:
     return [groups[key] for key in sorted(groups)]
 
 
+def rows_sharding(mesh: Mesh) -> NamedSharding:
+    """How `[batch, …]` arrays are split whose other dimensions stay whole."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """How `[batch, seq_len]` arrays are split."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES, CONTEXT))

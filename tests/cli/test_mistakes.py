@@ -50,7 +50,7 @@ def copied(dataset, tmp_path) -> Path:
         (["--config.mesh.fsdp=3"], ["fsdp=3", "1 devices"]),
         (["--config.mesh.data=2", "--config.mesh.fsdp=-1"], ["data=2", "does not fit 1 devices"]),
         (["--config.model.num_heads=3"], ["num_heads=3", "num_kv_heads=2"]),
-        (["--config.model.attention=flash"], ["attention", "'flash'", "xla"]),
+        (["--config.model.attention=flash"], ["attention", "'flash'", "splash"]),
         (["--config.model.vocab_size=999"], ["vocab_size=999", "384"]),
         (["--wrokdir=x"], ["--wrokdir"]),
     ],

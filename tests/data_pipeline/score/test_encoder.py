@@ -221,7 +221,7 @@ def test_wrong_models(tmp_path):
     (folder / "score.json").write_text('{"positive": "great"}')
     with pytest.raises(DataError, match=r"positive class 'great' is none of .* bad, good"):
         EncoderScorer.load(folder)
-    with pytest.raises(ConfigError, match=r"position of shape \[24, 12\] does not divide by the mesh's fsdp=8"):
+    with pytest.raises(ConfigError, match=r"shape \[24, 12\] does not divide by the mesh's fsdp × context=8"):
         EncoderScorer.load(folder, MeshSizes(1, 8, 1))
     (folder / "vocab.txt").write_text((folder / "vocab.txt").read_text() + "".join(f"word{i}\n" for i in range(10)))
     with pytest.raises(DataError, match="the tokenizer has 41 tokens, the encoder 40"):
@@ -233,7 +233,7 @@ def test_wrong_models(tmp_path):
     [
         ({"positive": "sprot"}, "positive='sprot' is none of the labels farm, money, sport"),
         ({"batch": 12, "mesh": MeshSizes(8)}, "batch=12 does not divide by the mesh's data × fsdp=8"),
-        ({"mesh": MeshSizes(3)}, "data=3 × fsdp=1 × tensor=1 does not fit 8 devices"),
+        ({"mesh": MeshSizes(3)}, "data=3 × fsdp=1 × .* does not fit 8 devices"),
     ],
 )
 def test_wrong_settings(trained, tmp_path, changes, message):

@@ -196,7 +196,7 @@ def test_rolling_back_sets_aside_and_tells_the_data_process(run, tmp_path):
     workdir, dataset = tmp_path / "some" / "run", tmp_path / "data"
     shutil.copytree(run, workdir)
     dataset.mkdir()
-    save(dataset / "dataset.json", DatasetInfo("0" * 64, 128, 8, 16, ("code", "en")))
+    save(dataset / "dataset.json", DatasetInfo("0" * 64, 128, 8, ({"8": 16},), ("code", "en")))
     roll_back(workdir, dataset, _plan(workdir, 0, True, skipped_blocks(journal_of(workdir))))
     left = sorted(path.name for path in (workdir / "checkpoints").iterdir())
     assert left == ["4"]
