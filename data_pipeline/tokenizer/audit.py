@@ -29,6 +29,7 @@ def audit(
     texts = list(sample.texts(corpus, measured))
     domains = [corpus.domains[i] for i in corpus.domain[measured]]
     names, language = sample.languages(corpus)
+    english = _english(corpus, trained[[names[i] == "en" for i in language[trained]]])
     encoders = [compression.of_tokenizer(tokenizer, "this"), *map(compression.open_encoder, compare)]
     told: dict[str, Any] = {
         "kind": tokenizer.kind,
@@ -48,13 +49,7 @@ def audit(
         "unreachable": [[i, tokenizer.decode([i])] for i in unreachable(tokenizer)],
         "parts_of_characters": _parts(tokenizer),
         "gb2312": coverage.characters(tokenizer),
-        "words": coverage.words(
-            tokenizer,
-            sample.texts(
-                corpus,
-                _english(corpus, trained[language[trained] == names.index("en")] if "en" in names else trained[:0]),
-            ),
-        ),
+        "words": coverage.words(tokenizer, sample.texts(corpus, english)),
         "blanks": coverage.blanks(tokenizer),
         "round_trip": round_trip.check(tokenizer, strings),
     }
