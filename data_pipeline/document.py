@@ -37,6 +37,22 @@ REMOVED = pa.schema(
         ("end", pa.int64()),
     ]
 )
+# What a stage that judges and edits says of each document: same rows and order. `reason`: null where it stays; `value`
+# broke the limit; `start` and `end` mark the passage in the text as it stood; `text`: null unless edited.
+JUDGEMENT = pa.schema(
+    [
+        ("id", pa.string()),
+        ("operator", pa.string()),
+        ("reason", pa.string()),
+        ("value", pa.float64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("evidence", pa.string()),
+        ("marks", pa.list_(pa.string())),
+        ("text", pa.string()),
+        ("edits", pa.map_(pa.string(), pa.int64())),
+    ]
+)
 # A piece of input that never became a document.
 QUARANTINE = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()), ("sample", pa.string())])
 

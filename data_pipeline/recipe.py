@@ -13,34 +13,20 @@ import yaml
 
 from data_pipeline import engine
 from data_pipeline.config import DataConfig, OperatorConfig
-from data_pipeline.document import ATTRIBUTES, INGESTED
+from data_pipeline.document import ATTRIBUTES, INGESTED, JUDGEMENT
 from data_pipeline.operators.base import Action, Branch, Draft, Edit, Finding, Operator, Verdict, judge_all
 from maxlm.errors import ConfigError, did_you_mean
 from maxlm.paths import PathLike, as_path, write_json
 
 CLEANED = f"{ATTRIBUTES}/clean"
 RECIPE_FILE = "recipe.json"  # beside the partitions
-# What the recipe says of each document: same rows and order. `reason`: null where it stays; `text`: null unless edited.
-CLEAN_ATTRIBUTES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("operator", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.float64()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("marks", pa.list_(pa.string())),
-        ("text", pa.string()),
-        ("edits", pa.map_(pa.string(), pa.int64())),
-    ]
-)
 _KEYS = ("name", "domains", "action", "process")
 _NOTHING = Finding("")
 # Documents that are judged together, operator by operator; few where they are long, since their analyses are kept.
 _BLOCK_DOCUMENTS = 64
 _BLOCK_CHARACTERS = 1_000_000
 # Counts with the recipe into the stage's digest: raise it when an operator comes to answer otherwise.
-_VERSION = 3
+_VERSION = 4
 
 
 def run(config: DataConfig, dataset: PathLike) -> None:
@@ -97,7 +83,7 @@ def clean(recipe: Sequence[OperatorConfig], documents: pa.Table) -> pa.Table:
         domain: _operators([(step, op) for step, op in built if not step.domains or domain in step.domains])
         for domain in set(documents["domain"].to_pylist())
     }
-    said: dict[str, list[Any]] = {name: [] for name in CLEAN_ATTRIBUTES.names[1:]}
+    said: dict[str, list[Any]] = {name: [] for name in JUDGEMENT.names[1:]}
     columns = (documents[name].to_pylist() for name in ("text", "domain", "language", "source", "metadata"))
     for text, verdict in _judged(zip(*columns, strict=True), by_domain):
         finding = verdict.finding or _NOTHING
@@ -106,11 +92,12 @@ def clean(recipe: Sequence[OperatorConfig], documents: pa.Table) -> pa.Table:
         said["value"].append(finding.value)
         said["start"].append(finding.start)
         said["end"].append(finding.end)
+        said["evidence"].append(finding.evidence)
         said["marks"].append(verdict.marks)
         said["text"].append(None if verdict.text == text else verdict.text)
         said["edits"].append(sorted(verdict.edits.items()))
-    arrays = [pa.array(said[name], CLEAN_ATTRIBUTES.field(name).type) for name in said]
-    return pa.table([documents["id"], *arrays], schema=CLEAN_ATTRIBUTES)
+    arrays = [pa.array(said[name], JUDGEMENT.field(name).type) for name in said]
+    return pa.table([documents["id"], *arrays], schema=JUDGEMENT)
 
 
 def _judged(

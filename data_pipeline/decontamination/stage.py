@@ -23,7 +23,7 @@ from data_pipeline import attributes, engine, exchange, shingles
 from data_pipeline.config import DataConfig, DecontaminateConfig
 from data_pipeline.decontamination import benchmarks, contamination, wordruns
 from data_pipeline.decontamination.contamination import HIT
-from data_pipeline.document import ATTRIBUTES
+from data_pipeline.document import ATTRIBUTES, JUDGEMENT
 from maxlm.paths import PathLike, as_path
 
 DECONTAMINATED = f"{ATTRIBUTES}/decontaminate"
@@ -31,22 +31,6 @@ _RUNS = "corpus/decontamination/runs"  # the index
 _FOUND = "corpus/decontamination/found"  # by document: runs of the index, and where
 _HOLDERS = "corpus/decontamination/holders"  # by run: how many documents of a partition hold it
 
-# What was found in each document: same rows and order. `reason`: null where it stays; `value`: runs shared with the
-# item in `evidence`; `start` and `end`: their longest passage, in the text as it stood; `text`: null unless cut.
-DECONTAMINATE_ATTRIBUTES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("operator", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.float64()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("evidence", pa.string()),
-        ("marks", pa.list_(pa.string())),
-        ("text", pa.string()),
-        ("edits", pa.map_(pa.string(), pa.int64())),
-    ]
-)
 _FOUND_ROW = pa.schema([("row", pa.int64()), ("run", pa.uint64()), ("start", pa.int64()), ("end", pa.int64())])
 _HOLDERS_ROW = pa.schema([("run", pa.uint64()), ("documents", pa.int64()), ("text", pa.string())])
 _BATCH_CHARACTERS = 500_000
@@ -205,7 +189,7 @@ def _judge_partition(
             done = action if overlap.counts else contamination.LISTED
             hits.append({"id": ids[row], "source": sources[row], **overlap.labels(), **passage, "action": done})
     rows = [{"id": name, **attributes_of.get(row, {})} for row, name in enumerate(ids)]
-    return pa.Table.from_pylist(hits, schema=HIT), pa.Table.from_pylist(rows, schema=DECONTAMINATE_ATTRIBUTES)
+    return pa.Table.from_pylist(hits, schema=HIT), pa.Table.from_pylist(rows, schema=JUDGEMENT)
 
 
 def _verdict(

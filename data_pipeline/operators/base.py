@@ -18,6 +18,7 @@ class Finding:
     value: float | None = None  # the figure that broke the limit
     start: int = 0  # the offending passage, in characters of the text as it was judged; start == end: all of it
     end: int = 0
+    evidence: str | None = None  # what was found, in words, where the passage alone does not say it
 
 
 class Draft:

@@ -11,6 +11,7 @@ from maxlm.errors import ConfigError
 # Thai to Burmese, Khmer, and East Asian but for Hangul, which has spaces.
 _UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x9FFF), (0xF900, 0x10FFFF))
 _LISTS = Path(__file__).parent / "lists"
+_SHOWN = 5  # hits named in the evidence
 
 
 class Hit(NamedTuple):
@@ -76,7 +77,8 @@ class Keywords(Filter):
         hits = draft.of(_matcher(self.lists, self.words))
         if len(hits) <= self.max_hits or len({hit.word for hit in hits}) < self.min_distinct:
             return None
-        return Finding("listed_words", len(hits), hits[0].start, hits[0].end)
+        words = ", ".join(dict.fromkeys(hit.word for hit in hits[:_SHOWN]))
+        return Finding("listed_words", len(hits), hits[0].start, hits[0].end, f"listed words: {words}")
 
 
 @cache

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from data_pipeline import attributes, engine, exchange, shingles
 from data_pipeline.config import DataConfig, SegmentsConfig
-from data_pipeline.document import ATTRIBUTES
+from data_pipeline.document import ATTRIBUTES, JUDGEMENT
 from data_pipeline.segments import samples
 from data_pipeline.segments.splitting import Span, cut, fenced, split
 from maxlm.paths import PathLike, as_path
@@ -32,20 +32,6 @@ _SEEN = "corpus/segments/seen"  # by hash of unit: in how many documents of a pa
 _REPEATED = "corpus/segments/repeated"  # by partition of documents: which of its units are repeats
 _CUT = "corpus/segments/cut"  # samples of what was cut
 
-# What was cut from each document: same rows and order. `reason`: null where it stays; `text`: null unless edited.
-SEGMENT_ATTRIBUTES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("operator", pa.string()),
-        ("reason", pa.string()),
-        ("value", pa.float64()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("evidence", pa.string()),
-        ("text", pa.string()),
-        ("edits", pa.map_(pa.string(), pa.int64())),
-    ]
-)
 # `rank` and `document` tell the first document that holds a unit: the least hash of an id, then the place.
 _SEEN_ROW = pa.schema(
     [
@@ -249,7 +235,7 @@ def _cut(options: SegmentsConfig, repeated: str, job: tuple[int, str, list[str]]
         if cuts:
             said[row] = _say(options, str(texts[row]), spans, cuts)
     rows = [{"id": name, **said.get(row, {})} for row, name in enumerate(ids)]
-    return taken.table(), pa.Table.from_pylist(rows, schema=SEGMENT_ATTRIBUTES)
+    return taken.table(), pa.Table.from_pylist(rows, schema=JUDGEMENT)
 
 
 def _say(options: SegmentsConfig, text: str, spans: Sequence[Span], cuts: dict[int, int]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def test_attributes_say_what_became_of_each_document():
         "value": None,
         "start": 0,
         "end": 0,
+        "evidence": None,
         "marks": [],
         "text": None,
         "edits": [],

@@ -1,5 +1,4 @@
 import dataclasses
-import importlib.util
 import multiprocessing
 import os
 import random
@@ -355,7 +354,6 @@ def on_two_workers(config, dataset):
         stage.run(dataclasses.replace(config, runner="ray"), dataset)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install ray")
 def test_ray_makes_the_same_bytes(tmp_path):
     texts = varied()
     expected = contents(run(tmp_path, texts, name="native"))

@@ -44,6 +44,7 @@ def test_limits():
     finding = operator.check(Draft(text))
     assert finding is not None
     assert (finding.reason, finding.value, text[finding.start : finding.end]) == ("listed_words", 3, "坏词")
+    assert finding.evidence == "listed words: 坏词, bad"
     assert reason(Keywords(lists=(), words=("坏词", "bad"), max_hits=3), text) is None
     assert reason(Keywords(lists=(), words=("坏词",), max_hits=0, min_distinct=2), text) is None
 
