@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,10 +86,11 @@ def test_an_interruption_is_one_line_and_exit_code_130(tmp_path):
     config.write_text(
         "import pathlib, time\n\ndef get_config():\n    pathlib.Path(__file__ + '.on').touch()\n    time.sleep(60)\n"
     )
-    command = [sys.executable, "-m", "data_pipeline.cli", "ingest", f"--config={config}", f"--dataset={tmp_path}/data"]
     # Tests that run in the background inherit that SIGINT is ignored; whoever types a command does not.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from data_pipeline.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "ingest", f"--config={config}", f"--dataset={tmp_path}/data"]
+    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not Path(f"{config}.on").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
