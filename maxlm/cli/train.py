@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         print(json.dumps(configs.to_dict(config), indent=2))
         return
     for group, values in configs.to_dict(config).items():  # resolved: defaults, file and command line
-        print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in values.items()))
+        lines = values if isinstance(values, list) else [values]  # stages stand below one another
+        for line in lines:
+            print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in line.items()))
     if not config.data.dataset:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
     keep_freed_memory()

@@ -88,6 +88,7 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
 
 
 def _undo_blocks(record: RunRecord, step: int) -> None:
+    record.stages = [stage for stage in record.stages if stage["step"] <= step]
     for block in record.blocks:
         block.undone = block.undone or block.step > step
 
