@@ -25,6 +25,14 @@ class CheckpointError(UserError):
     """A checkpoint that can't be used: missing, damaged, of another shape."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint whose files are not what was written. The one before it can still be used."""
+
+
+class StoppedError(UserError):
+    """The process was asked to stop (SIGTERM), and has put everything in order."""
+
+
 class DiskFullError(UserError):
     """The file system refused a write for want of space."""
 
