@@ -21,6 +21,10 @@ class DataError(UserError):
     """Input data, or a block, that can't be used: missing, empty, damaged, made by another tokenizer."""
 
 
+class DamagedBlockError(DataError):
+    """A block whose files are not what its manifest says. The data process can make it again."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that can't be used: missing, damaged, of another shape."""
 

@@ -154,7 +154,7 @@ def test_manifests():
     assert found == {
         "Manifest": [
             "block", "seq_len", "rows", "shards", "account", "domain_tokens", "source_tokens", "documents", "seed",
-            "tokenizer_digest", "selection", "stage", "packing", "format_version",
+            "tokenizer_digest", "selection", "stage", "packing", "draw", "format_version",
         ],
         "Shard": ["file", "rows", "bytes", "sha256", "seq_len"],
         "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],
