@@ -15,8 +15,10 @@ from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.clock import Clock, process_age_s
 from maxlm.parallel.distributed import initialize
 from maxlm.paths import PathLike, as_path, exclusive
+from maxlm.report.goodput import goodput_of
 from maxlm.tokenizer.base import INFO_FILE
 from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
@@ -48,18 +50,22 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in values.items()))
     if not config.data.dataset:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
+    clock = Clock(process_age_s())
     keep_freed_memory()
     quieten_failed_saves()
     initialize()
     first = jax.process_index() == 0  # the others share its folder
     lock = exclusive(as_path(arguments.workdir) / ".lock", f"{arguments.workdir}: this run is training already")
     with lock if first else nullcontext():
-        store = wait_for_dataset(config.data.dataset, config.data.wait_s)
+        with clock.spending("data_wait"):
+            store = wait_for_dataset(config.data.dataset, config.data.wait_s)
         evaluator = make_validation if config.train.eval_every_blocks else None
         with naming_full_disk("a run", arguments.workdir):
             if first:
                 keep_tokenizer(store, arguments.workdir)
-            train(config, arguments.workdir, store, evaluator)
+            train(config, arguments.workdir, store, evaluator, clock=clock)
+    if first and (account := goodput_of(arguments.workdir)):
+        print(account.sentence())
 
 
 def wait_for_dataset(dataset: PathLike, wait_s: float) -> BlockStore:

@@ -26,11 +26,15 @@ from maxlm.journal import Journal
 from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
 from maxlm.models.kernels import check_keeps_documents_apart
+from maxlm.monitor.clock import Clock
+from maxlm.monitor.instruments import Instruments, MonitorConfig
+from maxlm.monitor.norms import as_scalars
+from maxlm.monitor.tracking import Tracker
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.paths import PathLike, as_path, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model
 from maxlm.train.config import Config, check_divides
-from maxlm.train.hardware import peak_flops
+from maxlm.train.hardware import memory_in_use, peak_flops
 from maxlm.train.history import (
     first_blocks,
     journal_of,
@@ -67,6 +71,8 @@ class Run:
     journal: Journal
     feed: BlockFeed
     line: ProgressLine
+    clock: Clock
+    instruments: Instruments
     metrics: MetricsWriter
     evaluate: Evaluate | None
     peak: float
@@ -80,21 +86,23 @@ def train(
     store: BlockStore,
     make_evaluate: MakeEvaluate | None = None,
     devices: Sequence[Any] | None = None,
+    clock: Clock | None = None,
 ) -> Position:
     """Trains until `config.data.num_blocks` blocks are done, going on where `workdir` stands.
 
-    `devices`: those to train on, all by default.
+    `devices`: those to train on, all by default. `clock`: one that has been running since the process began.
 
     Raises:
       ConfigError, DataError, CheckpointError, DiskFullError: see the modules that this page calls.
     """
-    mesh = make_mesh(config.mesh, devices)
+    clock, mesh = clock or Clock(), make_mesh(config.mesh, devices)
     check_keeps_documents_apart(config.model.attention, config.model.sliding_window)
     with jax.set_mesh(mesh):
-        run, state = _start(config, workdir, store, mesh, make_evaluate)
+        run, state = _start(config, workdir, store, mesh, make_evaluate, clock)
         train_step = make_train_step(
             run.model, run.tx, run.schedule, config.train, mesh, num_domains=len(store.info.domains)
         )
+        train_step = clock.first_calls(train_step)
         try:
             while run.position.blocks_done < config.data.num_blocks:
                 state = _train_block(run, state, train_step)
@@ -102,6 +110,7 @@ def train(
             _finish(run)
         finally:
             run.line.close()
+            run.instruments.close()
             run.metrics.close()
             run.feed.close()
             run.checkpoints.close()
@@ -111,11 +120,14 @@ def train(
 def _train_block(run: Run, state: TrainState, train_step: Callable) -> TrainState:
     """Trains on the rest of the current block."""
     position = run.position
-    batches = run.feed.open(position.block)
+    with run.instruments.waiting_for_data():
+        batches = run.feed.open(position.block)
     run.journal.append("block_started", block=position.block, step=position.step, batch=position.batch)
     _tell_producer(run, position.block, finished=False)
-    window, pending = Window(run.store.info.domains), None
+    run.instruments.begin_block()
+    window, pending = Window(run.store.info.domains, run.mesh.size), None
     for batch in run.feed.batches(batches, start=position.batch):
+        run.instruments.before_step(position.step + 1, state)
         state, metrics = train_step(state, _on_devices(batch, run.mesh))
         # The step before is read only now, after this one is dispatched: the device never waits for the log.
         if pending is not None:
@@ -135,18 +147,22 @@ def _train_block(run: Run, state: TrainState, train_step: Callable) -> TrainStat
     return state
 
 
-def _log(run: Run, window: Window, step: int, metrics: dict[str, jax.Array], length: int) -> Window:
+def _log(run: Run, window: Window, step: int, metrics: dict[str, Any], length: int) -> Window:
     """Adds a finished step, on rows of `length`, to the window; every `log_every` steps writes it and begins anew."""
     tokens = run.config.train.batch * run.store.info.seq_len  # of shorter rows there are more
-    window.add(step, jax.device_get(metrics), tokens, tokens * cost.train_flops_per_token(run.model.config, length))
+    found = run.instruments.fetch(step, metrics)
+    window.add(found, tokens, cost.flops_per_token(run.model.config, length).times(tokens))
     if step % run.config.train.log_every:
         return window
+    window.norms = as_scalars(found.get("norms", {}))
     _write(run, window, step)
-    return Window(window.domains)
+    return Window(window.domains, window.devices)
 
 
 def _write(run: Run, window: Window, step: int) -> None:
+    run.clock.add("data_wait", run.feed.waited_s)
     scalars = window.scalars(run.peak, run.feed.waited_share())
+    scalars |= run.instruments.scalars(step, scalars) | memory_in_use()
     run.metrics.write(step, scalars)
     run.line.update(step, run.position.block, scalars)
 
@@ -161,8 +177,9 @@ def _finish_block(run: Run, state: TrainState) -> None:
     every = run.config.train.eval_every_blocks
     is_last = run.position.blocks_done == run.config.data.num_blocks
     if run.evaluate is not None and every and (run.position.blocks_done % every == 0 or is_last):
-        values = run.evaluate(state.params)
-        run.metrics.write(done.step, values)
+        with run.instruments.standing_still("evaluation"):
+            values = run.evaluate(state.params)
+        run.metrics.write(done.step, values, ends_window=False)
         run.journal.append("evaluated", block=done.block, step=done.step, **values)
         losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items())
         run.line.say(f"block {done.block} finished at step {done.step}: validation {losses}")
@@ -170,12 +187,15 @@ def _finish_block(run: Run, state: TrainState) -> None:
 
 def _save(run: Run, state: TrainState, position: Position) -> None:
     config = {**configs.to_dict(run.config), "model": configs.to_dict(run.model.config)}
-    run.checkpoints.save(state, Meta(position, config, run.model.config.vocab_size))
+    with run.instruments.standing_still("checkpoint"):
+        run.checkpoints.save(state, Meta(position, config, run.model.config.vocab_size))
     run.journal.append("checkpoint", step=position.step, finished_block=position.finished_block, batch=position.batch)
 
 
 def _finish(run: Run) -> None:
-    run.checkpoints.wait()
+    with run.instruments.standing_still("checkpoint"):
+        run.checkpoints.wait()
+    run.instruments.finish()
     run.journal.append("run_finished", step=run.position.step, blocks=run.position.blocks_done)
     _tell_producer(run, run.position.block, finished=True)
     run.line.say(f"finished: {run.position.step} steps, {run.position.blocks_done} blocks")
@@ -188,7 +208,7 @@ def _tell_producer(run: Run, block: int, finished: bool) -> None:
 
 
 def _start(
-    config: Config, workdir: PathLike, store: BlockStore, mesh: Mesh, make_evaluate: MakeEvaluate | None
+    config: Config, workdir: PathLike, store: BlockStore, mesh: Mesh, make_evaluate: MakeEvaluate | None, clock: Clock
 ) -> tuple[Run, TrainState]:
     """Builds the run and its state: restored from the newest checkpoint, or fresh."""
     config = _resolved(config, store)
@@ -202,7 +222,9 @@ def _start(
     schedule = make_schedule(config.optimizer.learning_rate, config.schedule, total_steps)
     tx = make_optimizer(config.optimizer, schedule, config.model.width_multiplier)
     console = Console(quiet=not first)
-    state, position, saved = _restore_or_init(config, checkpoints, model, tx, mesh, skipped)
+    with clock.spending("restore"):
+        state, position, saved = _restore_or_init(config, checkpoints, model, tx, mesh, skipped)
+        jax.block_until_ready(state)
     plain = configs.to_dict(config)
     changed = configs.diff(saved or plain, plain)
     for key, (before, after) in changed.items():
@@ -222,6 +244,7 @@ def _start(
     here = ReaderPosition(position.block, finished=False, oldest=oldest_block(checkpoints, position.block))
     if first:  # before the first block is there: the data process then knows that somebody waits for it
         report_progress(store.dataset, reader_name(workdir), here)
+    tracker = Tracker(config.wandb, reader_name(workdir), plain, os.fspath(workdir)) if first else None
     data, line = config.data, ProgressLine(console, total_steps, position.step)
     run = Run(
         config=config,
@@ -238,9 +261,13 @@ def _start(
             store, batch=config.train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=line.say
         ),
         line=line,
-        metrics=MetricsWriter(workdir, position.step, writes=first),
+        clock=clock,
+        instruments=Instruments(
+            MonitorConfig(config.profile, config.watch), workdir, clock, journal, store.info.domains, line.say
+        ),
+        metrics=MetricsWriter(workdir, position.step, clock, tracker, writes=first),
         evaluate=make_evaluate(config, store, model, mesh) if make_evaluate else None,
-        peak=mesh.size * peak_flops(mesh.devices.flat[0], config.train.peak_flops),
+        peak=mesh.size * peak_flops(mesh.devices.flat[0], config.model.dtype, config.train.peak_flops),
         skipped=skipped,
         position=position,
     )

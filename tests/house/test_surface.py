@@ -33,8 +33,13 @@ optimizer.name optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps o
 optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_decay
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.every_steps
-train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks
-train.eval_rows train.peak_flops
+train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.log_norms
+train.eval_every_blocks train.eval_rows train.peak_flops
+watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
+watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
+watch.domain_loss.policy watch.domain_loss.window watch.domain_loss.threshold watch.domain_loss.in_a_row
+watch.not_finite watch.max_not_finite watch.stuck.policy watch.stuck.limit_s
+profile.start profile.steps wandb.project wandb.entity wandb.name
 """
 
 DATA_KEYS = """
@@ -72,6 +77,7 @@ runner partitions
 
 JOURNAL_EVENTS = """
 run_started resumed block_started block_finished checkpoint evaluated rollback run_finished
+alarm stuck
 skip unskip
 """
 
