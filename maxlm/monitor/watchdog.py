@@ -11,7 +11,7 @@ from maxlm.monitor.config import StuckConfig
 
 EXIT_STUCK = 75  # EX_TEMPFAIL of sysexits.h: the same command may well succeed; launchers restart on it
 _STDERR = 2
-_LAST_WORDS_S = 10.0  # for the journal line, whose file may be what hangs
+_LAST_WORDS_S = 5.0  # for the journal line, whose file may be what hangs
 
 
 class Watchdog:

@@ -211,7 +211,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("evaluate"), SECONDS),
     st.tuples(st.just("kill"), SECONDS, SECONDS),
     st.tuples(st.just("stop"), SECONDS),
-    st.tuples(st.just("roll_back"), st.floats(0, 1), SECONDS),
+    st.tuples(st.just("roll_back"), st.floats(0, 1), st.booleans(), SECONDS),
 )
 
 
@@ -228,7 +228,10 @@ def test_every_second_of_a_random_life_is_accounted_for_once(actions):
             life.sleep(values[1])
             life.start()
         elif action in ("stop", "roll_back"):
-            life.stop()
+            if action == "roll_back" and values[1]:
+                life.kill(0.0)
+            else:
+                life.stop()
             life.sleep(values[-1])
             if action == "roll_back":
                 life.roll_back(saves[int(values[0] * (len(saves) - 1))])
