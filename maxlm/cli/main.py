@@ -25,7 +25,10 @@ _CONFIGURED = {"train", "eval", "compile"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted."""
+    """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted.
+
+    A run that hangs, or that loses one of its processes, ends with 75: the same command may well succeed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on absent accelerators
     sys.unraisablehook = _unraisable
     argv = list(sys.argv[1:] if argv is None else argv)

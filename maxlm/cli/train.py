@@ -16,7 +16,7 @@ from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.clock import Clock, process_age_s
-from maxlm.parallel.distributed import initialize
+from maxlm.parallel.distributed import Group, initialize, leaving_at_once
 from maxlm.paths import PathLike, as_path, exclusive
 from maxlm.report.goodput import goodput_of
 from maxlm.tokenizer.base import INFO_FILE
@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="FILE[:ARGS]", help="a config file, e.g. configs/quickstart.py"
     )
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run; the same one goes on")
+    group = parser.add_argument_group("several processes", "found on TPU slices, in SLURM and in Open MPI")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, with a free port there")
+    group.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process-id", type=int, metavar="I", help="which of them this is, from 0")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
     parser.epilog = (
         "Any key of the config can be set: --config.model.num_layers=4 --config.data.dataset=DIR. "
@@ -53,18 +57,23 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     clock = Clock(process_age_s())
     keep_freed_memory()
     quieten_failed_saves()
-    initialize()
+    initialize(Group(arguments.coordinator, arguments.num_processes, arguments.process_id))
+    with leaving_at_once():
+        _train(config, arguments.workdir, clock)
+
+
+def _train(config: Config, workdir: str, clock: Clock) -> None:
     first = jax.process_index() == 0  # the others share its folder
-    lock = exclusive(as_path(arguments.workdir) / ".lock", f"{arguments.workdir}: this run is training already")
+    lock = exclusive(as_path(workdir) / ".lock", f"{workdir}: this run is training already")
     with lock if first else nullcontext():
         with clock.spending("data_wait"):
             store = wait_for_dataset(config.data.dataset, config.data.wait_s)
         evaluator = make_validation if config.train.eval_every_blocks else None
-        with naming_full_disk("a run", arguments.workdir):
+        with naming_full_disk("a run", workdir):
             if first:
-                keep_tokenizer(store, arguments.workdir)
-            train(config, arguments.workdir, store, evaluator, clock=clock)
-    if first and (account := goodput_of(arguments.workdir)):
+                keep_tokenizer(store, workdir)
+            train(config, workdir, store, evaluator, clock=clock)
+    if first and (account := goodput_of(workdir)):
         print(account.sentence())
 
 

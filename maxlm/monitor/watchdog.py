@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from maxlm.errors import EXIT_TRY_AGAIN
 from maxlm.monitor.config import StuckConfig
 
-EXIT_STUCK = 75  # EX_TEMPFAIL of sysexits.h: the same command may well succeed; launchers restart on it
 _STDERR = 2
 _LAST_WORDS_S = 5.0  # for the journal line, whose file may be what hangs
 
@@ -52,7 +52,7 @@ class Watchdog:
             self._warned = True
             self._report(silent_s)
             if self._config.policy == "stop":
-                os._exit(EXIT_STUCK)  # what hangs can't be asked to end
+                os._exit(EXIT_TRY_AGAIN)  # what hangs can't be asked to end
 
     def _report(self, silent_s: float) -> None:
         # Nothing that could hang comes before this; a line of its own even after a half-written one.

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from maxlm.errors import EXIT_TRY_AGAIN
 from maxlm.monitor.config import StuckConfig
-from maxlm.monitor.watchdog import EXIT_STUCK, Watchdog
+from maxlm.monitor.watchdog import Watchdog
 from tests.runs import ROOT
 
 HANGS = """
@@ -42,7 +43,7 @@ def _run(policy: str, sleeps: float = 60.0, tell: str = "print(f'told: {doing}',
 
 def test_what_hangs_is_shown_and_ended():
     done = _run("stop")
-    assert done.returncode == EXIT_STUCK == 75
+    assert done.returncode == EXIT_TRY_AGAIN == 75
     assert done.stdout.split("\n")[:2] == ["rested", "told: waiting for the step after 3"]
     assert "error: nothing has happened for 0 s, while waiting for the step after 3; all threads" in done.stderr
     assert "in hang_in_a_collective" in done.stderr
@@ -50,7 +51,7 @@ def test_what_hangs_is_shown_and_ended():
 
 def test_a_journal_that_hangs_too_does_not_keep_it():
     started = time.monotonic()
-    assert _run("stop", tell="time.sleep(600)").returncode == EXIT_STUCK
+    assert _run("stop", tell="time.sleep(600)").returncode == EXIT_TRY_AGAIN
     assert time.monotonic() - started < 30
 
 
