@@ -1,6 +1,5 @@
 """Every host's step times on one page, so that a slow one shows. Nobody waits for them."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from maxlm.paths import PathLike, as_path, is_local
+from maxlm.monitor.lines import LineFile
+from maxlm.paths import PathLike, as_path
 
 FIGURES = ("step_s/p50", "step_s/p90", "step_s/p99", "step_s/max", "step_s/host", "data_wait_share")
 
@@ -30,8 +30,8 @@ class HostTimes:
         self._one_row_each = NamedSharding(mesh, PartitionSpec("process"))
         self._gather = jax.jit(lambda rows: rows, out_shardings=NamedSharding(mesh, PartitionSpec()))
         self._pending: tuple[int, Any] | None = None
-        self._file = as_path(workdir) / "metrics" / "hosts.jsonl"
-        self._writes = jax.process_index() == 0 and is_local(self._file)  # buckets cannot append
+        writes = jax.process_index() == 0
+        self._lines = LineFile(as_path(workdir) / "metrics" / "hosts.jsonl") if writes else None
 
     def share(self, step: int, scalars: Mapping[str, float]) -> None:
         """Begins to gather this process's figures of the steps up to `step`. All processes call this alike."""
@@ -47,8 +47,11 @@ class HostTimes:
         if self._count == 1 or self._pending is None:
             return
         (step, gathered), self._pending = self._pending, None
-        if not self._writes:
+        if self._lines is None:
             return
         columns = np.asarray(gathered.addressable_data(0)).T.round(6).tolist()
-        with open(self._file, "a") as file:
-            file.write(json.dumps({"step": step, **dict(zip(FIGURES, columns, strict=True))}) + "\n")
+        self._lines.write({"step": step, **dict(zip(FIGURES, columns, strict=True))})
+
+    def close(self) -> None:
+        if self._count > 1 and self._lines is not None:
+            self._lines.close()

@@ -105,6 +105,7 @@ class Instruments:
     def close(self) -> None:
         self._watchdog.close()
         self._profile.close()
+        self._hosts.close()
 
     def _react(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:

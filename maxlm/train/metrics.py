@@ -1,8 +1,6 @@
 """What a run shows of itself: TensorBoard scalars, metrics.jsonl for the report, and a line on the terminal."""
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +12,9 @@ from tensorboardX import SummaryWriter
 
 from maxlm.models.cost import Flops
 from maxlm.monitor.clock import Clock
+from maxlm.monitor.lines import LineFile
 from maxlm.monitor.tracking import Tracker
-from maxlm.paths import PathLike, as_path
+from maxlm.paths import PathLike, as_path, is_local
 
 
 class MetricsWriter:
@@ -33,45 +32,37 @@ class MetricsWriter:
         if not writes:
             return
         folder = as_path(workdir) / "metrics"
-        folder.mkdir(parents=True, exist_ok=True)
         # A resumed run repeats the steps after `first_step`, which a kill or a rollback undid: TensorBoard drops the
         # old ones by purge_step, the report by the line that begins here.
-        self._events = SummaryWriter(str(folder), purge_step=first_step + 1, flush_secs=10)
-        self._lines = open(folder / "metrics.jsonl", "a", buffering=1)
-        if _ends_mid_line(folder / "metrics.jsonl"):
-            self._lines.write("\n")
-        self._line({"begins_after": first_step, **self._time(rest="start")})
+        # Its event files can't be written into a bucket.
+        local = is_local(folder)
+        self._events = SummaryWriter(str(folder), purge_step=first_step + 1, flush_secs=10) if local else None
+        self._lines = LineFile(folder / "metrics.jsonl")
+        self._lines.write({"begins_after": first_step, **self._time(rest="start")})
 
     def write(self, step: int, scalars: Mapping[str, float], ends_window: bool = True) -> None:
         """`ends_window`: whether these are figures of all steps since the last such line, up to `step`."""
         if not self._writes:
             return
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, step)
-        self._line({"step": step, **scalars, **(self._time() if ends_window else {})})
+        if self._events is not None:
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, step)
+        self._lines.write({"step": step, **scalars, **(self._time() if ends_window else {})})
         if self._tracker is not None:
             self._tracker.write(step, scalars)
 
     def close(self) -> None:
         if not self._writes:
             return
-        self._line({"ends": True, **self._time()})
-        self._events.close()
+        self._lines.write({"ends": True, **self._time()})
+        if self._events is not None:
+            self._events.close()
         self._lines.close()
         if self._tracker is not None:
             self._tracker.close()
 
     def _time(self, rest: str | None = None) -> dict[str, Any]:
         return {"time": round(self._clock.now(), 6), "spent": self._clock.take(rest)}
-
-    def _line(self, values: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(values) + "\n")
-
-
-def _ends_mid_line(path: PathLike) -> bool:
-    """Whether a crash cut the file's last line short."""
-    with open(path, "rb") as file:
-        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
 
 
 @dataclass
