@@ -24,7 +24,8 @@ from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
 from maxlm.train.hardware import keep_freed_memory
-from maxlm.train.loop import Evaluate, train
+from maxlm.train.loop import Evaluate
+from maxlm.train.recovery import train_and_recover
 
 _POLL_S = 0.5
 
@@ -72,7 +73,7 @@ def _train(config: Config, workdir: str, clock: Clock) -> None:
         with naming_full_disk("a run", workdir):
             if first:
                 keep_tokenizer(store, workdir)
-            train(config, workdir, store, evaluator, clock=clock)
+            train_and_recover(config, workdir, store, evaluator, clock=clock)
     if first and (account := goodput_of(workdir)):
         print(account.sentence())
 

@@ -5,7 +5,9 @@ from typing import Literal
 
 from maxlm.errors import ConfigError
 
-Policy = Literal["off", "warn", "stop"]
+# What follows on an alarm: a line; the block is undone and left out, and training goes on; the run ends before its next
+# checkpoint.
+Policy = Literal["off", "warn", "rollback", "stop"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class WandbConfig:
 class SpikeConfig:
     """When a figure counts as a spike: that far above the median of the steps before it."""
 
-    policy: Policy = "warn"  # warn: one line; stop: the run ends before its next checkpoint
+    policy: Policy = "warn"
     window: int = 128  # figures that it is compared with; it looks from half as many on
     threshold: float = 8.0  # deviations above the median, each 1.4826 · MAD: a standard deviation where noise is normal
     in_a_row: int = 1  # so many must be too high one after the other
@@ -50,7 +52,7 @@ class SpikeConfig:
 class StuckConfig:
     """When a run that does nothing counts as hanging: no step, evaluation or checkpoint ended for so long."""
 
-    policy: Policy = "stop"  # warn: stacks of all threads, once; stop: and the process ends with exit code 75
+    policy: Literal["off", "warn", "stop"] = "stop"  # warn: all threads' stacks, once; stop: and exit code 75
     limit_s: float = 1800.0  # compilation counts too; waiting for a block does not (config.data.wait_s)
 
     def __post_init__(self) -> None:
@@ -67,4 +69,5 @@ class WatchConfig:
     domain_loss: SpikeConfig = SpikeConfig(window=32)  # means over train.log_every steps, each domain by itself
     not_finite: Policy = "stop"  # a loss or gradient that is NaN or infinite; warn: the batch is passed over
     max_not_finite: int = 10  # of the last 100 steps; beyond it the run stops in spite of warn
+    max_rollbacks: int = 3  # blocks that a run leaves out by itself in all its life; then it stops and says so
     stuck: StuckConfig = StuckConfig()

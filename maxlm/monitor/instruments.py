@@ -22,6 +22,14 @@ class StoppedByAlarmError(UserError):
     """A detector whose policy is "stop"."""
 
 
+class RollbackWantedError(UserError):
+    """A detector whose policy is "rollback"."""
+
+    def __init__(self, alarm: Alarm):
+        super().__init__(f"{alarm}: the block is to be undone and left out (config.watch)")
+        self.alarm = alarm
+
+
 @dataclass(frozen=True)
 class MonitorConfig:
     """The groups of a config that are meant for this package."""
@@ -60,7 +68,7 @@ class Instruments:
         """A step's metrics on the host, once the device has them, and how long it took: step_s.
 
         Raises:
-          StoppedByAlarmError: a detector objects, and is to stop the run.
+          StoppedByAlarmError, RollbackWantedError: a detector objects, and the config says that this is to follow.
         """
         started = self._clock.elapsed()
         found = jax.device_get(dict(metrics))
@@ -73,7 +81,7 @@ class Instruments:
         """What is to be written beside `figures`, the means of the steps since the last call.
 
         Raises:
-          StoppedByAlarmError: a detector objects, and is to stop the run.
+          StoppedByAlarmError, RollbackWantedError: a detector objects, and the config says that this is to follow.
         """
         own = self._times.take()
         self._hosts.share(step, {**figures, **own})
@@ -110,6 +118,9 @@ class Instruments:
     def _react(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
             self._journal.append("alarm", **alarm.fields())
+            if alarm.policy == "rollback":
+                self._say(f"warning: {alarm}; going back to the last finished block, and leaving this one out")
+                raise RollbackWantedError(alarm)
             if alarm.policy == "stop":
                 diverged = "" if alarm.limit else "has diverged and "
                 raise StoppedByAlarmError(

@@ -147,10 +147,17 @@ def _rollbacks_table(record: RunRecord) -> str:
     if not record.rollbacks:
         return "<p>No rollbacks.</p>"
     rows = [
-        (e["time"][:19], e["to_block"], e["from_step"], e["to_step"], ", ".join(map(str, e["skipped"])) or "none")
+        (
+            e["time"][:19],
+            e["to_block"],
+            e["from_step"],
+            e["to_step"],
+            ", ".join(map(str, e["skipped"])) or "none",
+            e.get("alarm") or "a person",
+        )
         for e in record.rollbacks
     ]
-    return table(("rollback at", "to block", "from step", "to step", "blocks left out"), rows)
+    return table(("rollback at", "to block", "from step", "to step", "blocks left out", "for"), rows)
 
 
 def _corpus(corpus: dict[str, Any] | None) -> str:

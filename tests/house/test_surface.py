@@ -38,7 +38,7 @@ train.eval_every_blocks train.eval_rows train.peak_flops
 watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
 watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
 watch.domain_loss.policy watch.domain_loss.window watch.domain_loss.threshold watch.domain_loss.in_a_row
-watch.not_finite watch.max_not_finite watch.stuck.policy watch.stuck.limit_s
+watch.not_finite watch.max_not_finite watch.max_rollbacks watch.stuck.policy watch.stuck.limit_s
 profile.start profile.steps wandb.project wandb.entity wandb.name
 """
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from maxlm.errors import ConfigError, UserError
 from maxlm.journal import Journal
 from maxlm.monitor.clock import Clock
 from maxlm.monitor.config import ProfileConfig, SpikeConfig, StuckConfig, WandbConfig, WatchConfig
-from maxlm.monitor.instruments import Instruments, MonitorConfig
+from maxlm.monitor.instruments import Instruments, MonitorConfig, RollbackWantedError
 from maxlm.monitor.tracking import Tracker
 from maxlm.report.goodput import goodput_of
 from maxlm.train.config import Config, DataSettings, TrainSettings
@@ -67,6 +68,17 @@ def test_a_stop_names_the_figure_and_the_way_out(bench):
     with pytest.raises(UserError, match=r"step 15: gradient norm 50 is above 1\.\d+ .*: the run stops before .*--skip"):
         on.step(15, 2.0, 50.0)
     assert [event["policy"] for event in on.alarms()] == ["stop"]
+
+
+def test_a_rollback_is_asked_for(bench):
+    on = bench(not_finite="rollback")
+    with pytest.raises(
+        RollbackWantedError, match="step 3: loss is nan: the block is to be undone and left out"
+    ) as found:
+        on.step(3, float("nan"))
+    assert found.value.alarm.step == 3
+    assert on.said == ["warning: step 3: loss is nan; going back to the last finished block, and leaving this one out"]
+    assert [event["policy"] for event in on.alarms()] == ["rollback"]
 
 
 def test_what_is_not_finite_may_be_passed_over(bench):
@@ -157,7 +169,10 @@ def test_weights_and_biases_get_what_the_files_get(tmp_path, monkeypatch):
     tracker.close()
     (file,) = tmp_path.rglob("*.wandb")
     assert "run-1234" in file.name
-    assert b"a-project" in file.read_bytes()
+    deadline = time.monotonic() + 30  # wandb's own process writes it, on its way out
+    while b"a-project" not in file.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
