@@ -37,6 +37,7 @@ def _summary(record: RunRecord) -> Table:
         "left out": ", ".join(map(str, record.skipped)) or "none",
         "checkpoints": ", ".join(map(str, record.checkpoints)) or "none",
         "rollbacks": str(len(record.rollbacks)),
+        "alarms": _alarms(record),
         "data set": record.config["data"]["dataset"],
     }
     if record.metrics:
@@ -53,6 +54,13 @@ def _summary(record: RunRecord) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _alarms(record: RunRecord) -> str:
+    if not record.alarms:
+        return "none"
+    last = record.alarms[-1]
+    return f"{len(record.alarms)}, the last at step {last['step']}: {last['detector']} ({last['policy']})"
 
 
 def _blocks(record: RunRecord) -> Table:

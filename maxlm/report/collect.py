@@ -90,6 +90,8 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
         _undo_blocks(record, event["to_step"])
     elif name == "alarm":
         record.alarms.append(event)
+    elif name == "stuck":
+        record.state = f"nothing had happened for {event['silent_s']} s, while {event['doing']}"
     elif name == "run_finished":
         record.state = "finished"
 
