@@ -6,6 +6,7 @@ from maxlm.config import Overrides
 from maxlm.errors import DataError
 from maxlm.paths import as_path, write_atomic
 from maxlm.report.collect import collect_corpus, collect_run
+from maxlm.report.goodput import goodput_of
 from maxlm.report.html import page
 
 
@@ -20,5 +21,5 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         raise DataError(f"{workdir}: not a run (no journal.jsonl)")
     record = collect_run(workdir)
     out = as_path(arguments.out) if arguments.out else workdir / "report.html"
-    write_atomic(out, page(record, collect_corpus(record.config["data"]["dataset"])))
+    write_atomic(out, page(record, collect_corpus(record.config["data"]["dataset"]), goodput_of(workdir)))
     print(out)
