@@ -68,6 +68,6 @@ class WatchConfig:
     grad_norm: SpikeConfig = SpikeConfig(threshold=12.0)
     domain_loss: SpikeConfig = SpikeConfig(window=32)  # means over train.log_every steps, each domain by itself
     not_finite: Policy = "stop"  # a loss or gradient that is NaN or infinite; warn: the batch is passed over
-    max_not_finite: int = 10  # of the last 100 steps; beyond it the run stops in spite of warn
+    max_not_finite: int = 10  # of the last 100 steps; beyond it the run stops in spite of warn or off
     max_rollbacks: int = 3  # blocks that a run leaves out by itself in all its life; then it stops and says so
     stuck: StuckConfig = StuckConfig()

@@ -90,7 +90,8 @@ class Watch:
         """`figures`: loss and grad_norm of one step."""
         wild = [name for name in self._steps if not math.isfinite(figures[name])]
         if wild:
-            return [self._count_not_finite(step, self._steps[wild[0]].name, figures[wild[0]])]
+            alarm = self._count_not_finite(step, self._steps[wild[0]].name, figures[wild[0]])
+            return [alarm] if alarm.policy != "off" else []
         return [
             found for name, detector in self._steps.items() if (found := detector.look(step, figures[name])) is not None
         ]

@@ -27,8 +27,13 @@ def _norm(part: Any, keep: int) -> jax.Array:
 
 def norms_when(wanted: jax.Array, params: Mapping[str, Any], grads: Mapping[str, Any]) -> dict[str, Any]:
     """Norms of both if `wanted` (bool []), else zeros, for which no memory is read."""
-    found = lambda: {"grad": layer_norms(grads), "param": layer_norms(params)}  # noqa: E731
-    nothing = lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(found))  # noqa: E731
+
+    def found() -> dict[str, Any]:
+        return {"grad": layer_norms(grads), "param": layer_norms(params)}
+
+    def nothing() -> dict[str, Any]:
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(found))
+
     return jax.lax.cond(wanted, found, nothing)
 
 

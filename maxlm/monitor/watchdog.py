@@ -15,20 +15,21 @@ _LAST_WORDS_S = 5.0  # for the journal line, whose file may be what hangs
 
 
 class Watchdog:
-    """Ends the process, or warns, if `beat` is not called for `limit_s` seconds."""
+    """Ends the process, or warns, if `beat` is not called for `limit_s` seconds; from its first call on."""
 
     def __init__(self, config: StuckConfig, tell: Callable[[str, float], None]):
         """`tell`: writes (what was last done, seconds since) down somewhere; it may hang."""
         self._config, self._tell = config, tell
         self._last, self._doing = time.monotonic(), "starting"
         self._resting, self._ended, self._warned = False, threading.Event(), False
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        if config.policy != "off":
-            self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def beat(self, doing: str) -> None:
         """Something has been done; `doing`: what comes next, for the message."""
         self._last, self._doing, self._warned = time.monotonic(), doing, False
+        if self._thread is None and self._config.policy != "off":
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -41,7 +42,7 @@ class Watchdog:
 
     def close(self) -> None:
         self._ended.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     def _watch(self) -> None:

@@ -139,6 +139,12 @@ def test_too_much_that_is_not_finite_stops_the_run_anyway():
     assert watch.after_step(103, bad)[0].policy == "stop"
 
 
+def test_what_is_not_finite_may_be_left_untold_but_not_for_ever():
+    bad, watch = {"loss": math.nan, "grad_norm": math.nan}, _watch(not_finite="off", max_not_finite=2)
+    assert [watch.after_step(step, bad) for step in (1, 2)] == [[], []]
+    assert watch.after_step(3, bad)[0].policy == "stop"
+
+
 def test_a_spike_of_the_gradient_with_its_own_settings():
     watch = _watch(grad_norm=SpikeConfig("stop", window=8, threshold=10))
     found = [watch.after_step(step, {"loss": 2.0, "grad_norm": 1.0 + 99 * (step == 20)}) for step in range(30)]

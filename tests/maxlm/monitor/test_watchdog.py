@@ -69,5 +69,6 @@ def test_switched_off_there_is_no_thread():
 
     before = threading.active_count()
     dog = Watchdog(StuckConfig("off", 0.01), lambda doing, silent_s: pytest.fail("it is off"))
+    dog.beat("training")
     assert threading.active_count() == before
     dog.close()
