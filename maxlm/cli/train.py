@@ -15,6 +15,7 @@ from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel import xla_flags
 from maxlm.parallel.distributed import initialize
 from maxlm.paths import PathLike, as_path, exclusive
 from maxlm.tokenizer.base import INFO_FILE
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     if not config.data.dataset:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
     keep_freed_memory()
+    xla_flags.apply()
     quieten_failed_saves()
     initialize()
     first = jax.process_index() == 0  # the others share its folder
