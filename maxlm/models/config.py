@@ -56,6 +56,7 @@ class ModelConfig:
     init_std: float = 0.02  # of all matrices; those that write to the residual stream: / sqrt(2 num_layers)
     mup_base_embed: int = 0  # width whose best learning rate is to hold at this width too (muP); 0: no transfer
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters are kept in float32
+    matmul: Literal["plain", "fp8"] = "plain"  # of the layers; fp8: rounded to 8 bits, for Hopper and later
     attention: str = "auto"  # a name in maxlm/models/kernels.py; "auto": the best for the device
     scan_layers: bool = True  # compile one layer and loop; False: unrolled, slower to compile, sometimes faster to run
     # What the backward pass keeps of a layer (maxlm/models/remat.py): none: everything; dots: products and attention;

@@ -7,6 +7,7 @@ grouped (jax pull request 39521). A document is a run of tokens: a kernel need o
 """
 
 import functools
+import importlib
 import importlib.util
 import math
 from typing import Any
@@ -57,7 +58,7 @@ def triton_attention(
         block_q=block, block_k=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
     )
 
-    def local(q_BTNH, k_BSKH, v_BSKH, segments_BT):
+    def local(q_BTNH, k_BSKH, v_BSKH, segments_BT) -> Any:
         group = q_BTNH.shape[2] // k_BSKH.shape[2]  # the kernel wants a key for each query head
         k_BSNH, v_BSNH = (jnp.repeat(x, group, axis=2) for x in (k_BSKH, v_BSKH))
         scale = H**-0.5
@@ -74,9 +75,8 @@ def mosaic_attention(
     """Attention within segments by tokamax's kernel for Hopper and later; float32, which it doesn't know, in chunks."""
     if q_BTNH.dtype == jnp.float32:
         return chunked_attention(q_BTNH, k_BSKH, v_BSKH, segments_BT, window)
-    from tokamax._src.ops.attention.pallas_mosaic_gpu import PallasMosaicGpuFlashAttention
-
-    local = functools.partial(ranged_attention, PallasMosaicGpuFlashAttention(), window)
+    module = importlib.import_module("tokamax._src.ops.attention.pallas_mosaic_gpu")
+    local = functools.partial(ranged_attention, module.PallasMosaicGpuFlashAttention(), window)
     return on_own_heads(local, q_BTNH, k_BSKH, v_BSKH, segments_BT)
 
 
@@ -85,11 +85,10 @@ def ranged_attention(
 ) -> jax.Array:
     """One of tokamax's kernels, told at which key each query's document, or its window, begins."""
     flags.FLAGS.mark_as_parsed()  # else tokamax parses the command line, which is not its own
-    from tokamax._src.ops.attention.base import Mask
-
+    base = importlib.import_module("tokamax._src.ops.attention.base")  # its ranges stand in no public interface
     index_T = jnp.arange(segments_BT.shape[1])
     begins_BT = jnp.pad(segments_BT[:, 1:] != segments_BT[:, :-1], ((0, 0), (1, 0)))
     first_BT = lax.cummax(jnp.where(begins_BT, index_T, 0), axis=1)
     if window:
         first_BT = jnp.maximum(first_BT, index_T - window + 1)
-    return kernel(q_BTNH, k_BSKH, v_BSKH, mask=Mask(k_start=first_BT[:, None], is_causal=True))
+    return kernel(q_BTNH, k_BSKH, v_BSKH, mask=base.Mask(k_start=first_BT[:, None], is_causal=True))

@@ -103,7 +103,7 @@ def check_keeps_documents_apart(name: str, window: int = 0) -> None:
     @jax.jit
     def run(document: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
         """A document's outputs, and their gradients with respect to all queries, keys and values."""
-        out, pull = jax.vjp(lambda *qkv: kernel(*qkv, segments, window), q, k, v)
+        out, pull = jax.vjp(lambda q, k, v: kernel(q, k, v, segments, window), q, k, v)
         return jnp.where(document, out, 0), pull(jnp.where(document, out_grad, 0))
 
     for document in (second, ~second):

@@ -65,11 +65,6 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "sums gradients up on the sparse cores (v5p, v6e, v7x), while the tensor core goes on; the same within "
             "products (..._fuse_reduce_scatter) ran out of the core's own memory for Llama 3 8B",
         ),
-        Flag(
-            "xla_tpu_enable_sparse_core_collective_offload_all_reduce",
-            "true",
-            "the same for the sums of data parallelism and of the tensor axis",
-        ),
         Flag("xla_tpu_use_tc_device_shape_on_sc", "true", "what the sparse cores' collectives need: the same mesh"),
         Flag("xla_sc_disable_megacore_partitioning", "true", "and one sparse core for both halves of a chip"),
     ),

@@ -20,7 +20,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)$")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)|branch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_LOOP = re.compile(r"condition=%?([\w.\-]+), body=%?([\w.\-]+)")
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _LIMIT = re.compile(r"^(\d+)\)")
 _CHAIN = re.compile(r'chain_id="(\d+)"')
 _SHAPE = re.compile(r"\b(\w+)\[([\d,]*)\]")
@@ -114,7 +114,7 @@ def _turns(program: dict, loop: _Instruction) -> float:
     """How often a loop turns: as the text says, or as its condition compares a counter, which starts at 0, with."""
     if known := _TRIPS.search(loop.rest):
         return int(known[1])
-    condition = program[_LOOP.search(loop.rest)[1]]
+    condition = program[_CONDITION.findall(loop.rest)[0]]
     limits = [int(match[1]) for one in condition if one.opcode == "constant" and (match := _LIMIT.match(one.rest))]
     compares = any("direction=LT" in one.rest for one in condition)
     return limits[0] if compares and len(limits) == 1 else math.nan
