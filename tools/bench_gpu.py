@@ -87,6 +87,7 @@ def parse_args():
         "--torch-python", default=sys.executable, help="interpreter that has torch; '' leaves torch out"
     )
     parser.add_argument("--small", action="store_true", help="toy sizes in float32, to see that all of it runs")
+    parser.add_argument("--only", default="", metavar="CASE", help="of the cases those whose name has this in it")
     parser.add_argument("--remat", default="none,dots", help="policies to try (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--warmup", type=int, default=3, help="steps before the first sample")
@@ -98,6 +99,8 @@ def parse_args():
 def main():
     args = parse_args()
     for case, full in CASES.items():
+        if args.only not in case:
+            continue
         shape = full | TOY if args.small else full
         found = {}
         for _ in range(args.rounds):
