@@ -129,24 +129,28 @@ def _group_size(one: _Instruction) -> int:
     """Devices between which a collective goes."""
     if pairs := re.search(r"source_target_pairs=\{(.*?)\}\}?", one.rest):
         return 2 if pairs[1] else 1
-    if axes := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", one.rest):
+    if axes := re.search(r"replica_groups=mesh\[(.*?)\](?:, device_ids=\(.*?\)\))? \{(.*?)\}", one.rest):
         sizes = dict(re.findall(r"('\w+')=(\d+)", axes[1]))
         return math.prod(int(sizes[axis]) for axis in re.findall(r"'\w+'", axes[2]))
     if iota := re.search(r"replica_groups=\[(\d+),(\d+)\]", one.rest):
         return int(iota[2])
     if lists := re.search(r"replica_groups=\{\{([\d,]*)\}", one.rest):
         return lists[1].count(",") + 1
-    return 2
+    raise ValueError(f"{one.name}: can't tell between which devices it goes: {one.rest[:200]}")
 
 
 def _moved(one: _Instruction) -> int:
     """Bytes that a device sends: (n - 1) / n of the whole for each time that all of it goes round a ring of n."""
-    sizes, ways, kind = [*_sizes(one.result)], _group_size(one), _kind(one)
-    whole = max(sizes) if one.opcode.endswith("-start") else sum(sizes)  # what is begun names its operand as well
+    total, ways, kind = sum(_sizes(one.result)), _group_size(one), _kind(one)
+    begun = one.opcode.endswith("-start")  # names its operands beside its results, but for sums
     if kind == "collective-permute":
-        return whole
-    if kind == "reduce-scatter" and not one.opcode.endswith("-start"):
-        whole *= ways  # the result is one part
+        return total // 2 if begun else total
+    if kind in ("all-gather", "reduce-scatter") and begun:
+        whole = total * ways // (ways + 1)  # one side is the whole, the other a part
+    elif kind == "reduce-scatter":
+        whole = total * ways  # the result is one part
+    else:
+        whole = total
     return whole * (ways - 1) // ways * (2 if kind == "all-reduce" else 1)
 
 

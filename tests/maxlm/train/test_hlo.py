@@ -125,6 +125,39 @@ def test_a_sum_of_which_each_keeps_a_part():
     assert (one.kind, one.times, one.bytes) == ("reduce-scatter", 1, 3 / 4 * 16 * 8 * 2)
 
 
+@pytest.mark.parametrize(
+    "groups",
+    [
+        "{{0,4,8},{1,5,9}}",
+        "[2,3]<=[3,2]T(1,0)",
+        "mesh['axis_0'=3,'axis_1'=2] {'axis_0'}",
+        "mesh['axis_0'=3,'axis_1'=1,'axis_2'=2], device_ids=([2,3]T(1,0)) {'axis_0','axis_1'}",
+    ],
+)
+def test_groups_of_devices_as_compilers_write_them(groups):
+    (one,) = _program(f"ROOT %r = f32[4,8]{{1,0}} reduce-scatter(%p), replica_groups={groups}, dimensions={{0}}")
+    assert one.bytes == 2 * 4 * 8 * 4  # of three parts, two go out
+
+
+def test_several_begun_together():
+    """Operands and results stand beside each other; a permutation's are of one size."""
+    groups = "replica_groups=[1,4]<=[4]"
+    both = "((f32[4,8]{1,0}, f32[2,8]{1,0}), (f32[16,8]{1,0}, f32[8,8]{1,0}))"
+    (one,) = _program(f"ROOT %g = {both} all-gather-start(%p, %q), {groups}, dimensions={{0}}")
+    assert one.bytes == 3 * (4 + 2) * 8 * 4
+    both = "((f32[16,8]{1,0}, f32[8,8]{1,0}), (f32[4,8]{1,0}, f32[2,8]{1,0}))"
+    (one,) = _program(f"ROOT %g = {both} reduce-scatter-start(%p, %q), {groups}, dimensions={{0}}")
+    assert one.bytes == 3 * (4 + 2) * 8 * 4
+    pair = "(f32[4,8]{1,0}, f32[4,8]{1,0})"
+    (one,) = _program(f"ROOT %g = {pair} collective-permute-start(%p), source_target_pairs={{{{0,1}},{{1,0}}}}")
+    assert one.bytes == 4 * 8 * 4
+
+
+def test_unknown_groups_are_not_guessed():
+    with pytest.raises(ValueError, match="can't tell between which devices"):
+        _program("ROOT %r = f32[4,8]{1,0} all-gather(%p), replica_groups=everybody, dimensions={0}")
+
+
 def test_a_collective_within_one_device_is_none():
     assert _program("ROOT %g = bf16[4,8]{1,0} all-gather(%p), replica_groups={{0},{1}}, dimensions={0}") == []
 
