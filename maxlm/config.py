@@ -111,7 +111,8 @@ def _override(values: dict[str, Any], key: str, text: str, schema: Any) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"{where}: {part} is no group of keys; give all of it: --config.…{part}=VALUE")
     kind = _field_type(schema, last, where)
-    values[last] = text if kind is str else _parse_value(text)
+    words = typing.get_origin(kind) is typing.Literal and text in typing.get_args(kind)  # "none" may be one of them
+    values[last] = text if kind is str or words else _parse_value(text)
 
 
 def _field_type(schema: Any, name: str, where: str) -> Any:
