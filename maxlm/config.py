@@ -102,7 +102,11 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _override(values: dict[str, Any], key: str, text: str, schema: Any) -> None:
-    _set(values, key, lambda kind: text if kind is str else _parse_value(text), schema, f"--config.{key}")
+    def value_as(kind: Any) -> Any:
+        words = typing.get_origin(kind) is typing.Literal and text in typing.get_args(kind)  # "none" may be one of them
+        return text if kind is str or words else _parse_value(text)
+
+    _set(values, key, value_as, schema, f"--config.{key}")
 
 
 def _set(values: dict[str, Any], key: str, value_as: Callable[[Any], Any], schema: Any, where: str) -> None:

@@ -5,7 +5,7 @@ turn, so that no two ever run together and slow spells of the machine hit all al
 time used by other processes during a step is measured from /proc; a step during which
 they took more than --max-disturbance of the machine is set aside.
 
-A worker reads lines from standard input, a number of steps or the word ``peak``, and
+A worker reads lines from standard input, a number of steps or the word ``peak`` or ``memory``, and
 answers each with one line of JSON; ``bench_step_torch.py`` and ``bench_step_maxlm.py`` are such workers.
 
     make bench                                   # torch eager, torch.compile and maxlm, 14M parameters
@@ -99,7 +99,8 @@ def flops_per_step(shape):
     """Model FLOPs: 6 per matrix parameter and token, plus causal attention at half of its square."""
     width = shape["num_heads"] * shape["head_dim"]
     kv_width = shape["num_kv_heads"] * shape["head_dim"]
-    layer = shape["embed"] * (2 * width + 2 * kv_width + 3 * shape["mlp"])
+    matrices = 2 if shape.get("family") == "gpt2" else 3  # of an MLP
+    layer = shape["embed"] * (2 * width + 2 * kv_width + matrices * shape["mlp"])
     params = shape["num_layers"] * layer + shape["vocab"] * shape["embed"]
     attention = 6 * shape["num_layers"] * width * shape["seq_len"]
     return (6 * params + attention) * shape["batch"] * shape["seq_len"]

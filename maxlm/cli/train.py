@@ -17,6 +17,7 @@ from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.clock import Clock, process_age_s
+from maxlm.parallel import xla_flags
 from maxlm.parallel.distributed import Group, initialize, leaving_at_once
 from maxlm.paths import PathLike, as_path, exclusive
 from maxlm.report.goodput import goodput_of
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
     clock = Clock(process_age_s())
     keep_freed_memory()
+    xla_flags.apply()
     quieten_failed_saves()
     initialize(Group(arguments.coordinator, arguments.num_processes, arguments.process_id))
     with leaving_at_once():

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from maxlm.models.remat import attention_result
+
 _QUERY_CHUNK = 128
 # Far below any score, and finite: a row that sees nothing must not become NaN.
 _MASKED = -1e30
@@ -51,7 +53,7 @@ def _forward(window, q_BKGTH, k_BKSH, v_BKSH, segments_BT):
         out = jnp.einsum("bkgts,bksh->bkgth", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
         outs.append((out / total).astype(v.dtype))
         lses.append(top + jnp.log(total))
-    out_BKGTH, lse_BKGT1 = jnp.concatenate(outs, axis=3), jnp.concatenate(lses, axis=3)
+    out_BKGTH, lse_BKGT1 = attention_result((jnp.concatenate(outs, axis=3), jnp.concatenate(lses, axis=3)))
     return out_BKGTH, (q_BKGTH, k_BKSH, v_BKSH, segments_BT, out_BKGTH, lse_BKGT1)
 
 

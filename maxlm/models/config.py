@@ -56,9 +56,12 @@ class ModelConfig:
     init_std: float = 0.02  # of all matrices; those that write to the residual stream: / sqrt(2 num_layers)
     mup_base_embed: int = 0  # width whose best learning rate is to hold at this width too (muP); 0: no transfer
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters are kept in float32
+    matmul: Literal["plain", "fp8"] = "plain"  # of the layers; fp8: rounded to 8 bits, for Hopper and later
     attention: str = "auto"  # a name in maxlm/models/kernels.py; "auto": the best for the device
     scan_layers: bool = True  # compile one layer and loop; False: unrolled, slower to compile, sometimes faster to run
-    remat: Literal["none", "dots", "full"] = "none"  # what the backward pass computes anew instead of keeping
+    # What the backward pass keeps of a layer (maxlm/models/remat.py): none: everything; dots: products and attention;
+    # attention: its results; full: what enters the layer; offload: the same, in the host's memory.
+    remat: Literal["none", "dots", "attention", "full", "offload"] = "none"
     pipeline_microbatches: int = 0  # with mesh.stage: parts of a batch, a multiple of the stages; 0: as many as stages
     pipeline_repeats: int = 1  # with mesh.stage: rounds in which the layers are dealt out, which shortens idle times
 

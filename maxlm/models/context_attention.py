@@ -18,6 +18,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from maxlm.models.chunked_attention import in_reach
+from maxlm.models.remat import attention_result
 from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES, TENSOR, free
 
 _BLOCK = 512  # queries, and keys, that are worked off at a time
@@ -108,7 +109,7 @@ def _forward(window, q_BTKGH, k_BSKH, v_BSKH, q_segments_BT, k_segments_BS, star
         return (out / total[..., None]).astype(v_BSKH.dtype).transpose(0, 3, 1, 2, 4), top + jnp.log(total)
 
     out_NBTKGH, lse_NBKGT = lax.map(one_block, jnp.arange(q_BTKGH.shape[1] // size))
-    out_BTKGH = jnp.moveaxis(out_NBTKGH, 0, 1).reshape(q_BTKGH.shape)
+    out_BTKGH, lse_NBKGT = attention_result((jnp.moveaxis(out_NBTKGH, 0, 1).reshape(q_BTKGH.shape), lse_NBKGT))
     return out_BTKGH, (q_BTKGH, k_BSKH, v_BSKH, q_segments_BT, k_segments_BS, start, out_BTKGH, lse_NBKGT)
 
 

@@ -55,6 +55,16 @@ def train_flops_per_token(config: ModelConfig, seq_len: int) -> float:
     return flops_per_token(config, seq_len).causal
 
 
+def recomputed_flops_per_token(config: ModelConfig, seq_len: int) -> float:
+    """FLOPs for one token that the backward pass does anew, as `config.remat` says. The output matrix never is."""
+    if config.remat in ("none", "dots"):
+        return 0.0
+    layers = 2 * config.num_layers * (_attention_matrices(config) + _mlp_matrices(config))
+    if config.remat == "attention":
+        return layers
+    return layers + 4 * config.num_layers * config.num_heads * config.head_dim * visible_keys(config, seq_len)
+
+
 def _attention_matrices(config: ModelConfig) -> int:
     return config.embed * config.head_dim * 2 * (config.num_heads + config.num_kv_heads)
 

@@ -14,13 +14,9 @@ from maxlm.models.config import ModelConfig
 from maxlm.models.function import ModuleFunction, stacked
 from maxlm.models.layers import Block, Places, weight
 from maxlm.models.norms import NORMS
+from maxlm.models.remat import checkpointed
 from maxlm.parallel.axes import STAGE, constrain, ways
 from maxlm.parallel.pipeline import pipeline
-
-_REMAT_POLICIES = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "full": jax.checkpoint_policies.nothing_saveable,
-}
 
 
 class Decoder(nnx.Module):
@@ -91,9 +87,8 @@ class Decoder(nnx.Module):
                 params, cache = state
                 return nnx.merge(graph, params)(x_BTD, places, cache)
 
-            if config.remat != "none":
-                layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[config.remat], prevent_cse=False)
-            return (jax.lax.scan if config.scan_layers else _unrolled)(layer, x_BTD, (params, cache))
+            loop = jax.lax.scan if config.scan_layers else _unrolled
+            return loop(checkpointed(layer, config.remat), x_BTD, (params, cache))
 
         if ways(STAGE) == 1:
             return run(x_BTD, params, places, cache)

@@ -7,15 +7,18 @@ segments `[batch, seq_len]`; a position attends to itself and to earlier ones of
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from maxlm.errors import ConfigError, did_you_mean
+from maxlm.models import gpu_attention
 from maxlm.models.chunked_attention import chunked_attention, in_reach
 from maxlm.models.context_attention import context_attention
+from maxlm.models.gpu_attention import mosaic_attention, triton_attention
 from maxlm.models.splash import splash_attention
-from maxlm.parallel.axes import CONTEXT, ways
+from maxlm.parallel.axes import CONTEXT, platform, ways
 
 Kernel = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, int], jax.Array]
 # Far below any score, and finite: a row that sees nothing must not become NaN.
@@ -50,26 +53,40 @@ def cached_attention(
     return masked_attention(q_BTNH, keys_BSKH, values_BSKH, reach_BTS)
 
 
-KERNELS: dict[str, Kernel] = {"chunked": chunked_attention, "splash": splash_attention, "xla": xla_attention}
-BEST_FOR_DEVICE = {"cpu": "chunked", "gpu": "chunked", "tpu": "splash"}
+KERNELS: dict[str, Kernel] = {
+    "chunked": chunked_attention,
+    "mosaic": mosaic_attention,
+    "splash": splash_attention,
+    "triton": triton_attention,
+    "xla": xla_attention,
+}
+
+
+def best_kernel() -> str:
+    """The name of the best kernel for the devices of the mesh in force, or for jax's own without one."""
+    kind = platform()
+    if kind != "gpu":
+        return {"cpu": "chunked", "tpu": "splash"}[kind]
+    return gpu_attention.best_kernel(jax.devices()[0])
 
 
 def attention(name: str) -> Kernel:
-    """The kernel of this name; "auto": the best one for the default device.
+    """The kernel of this name; "auto": the best one for the devices.
 
     On a mesh that splits sequences it is the one for `context_attention.spread` sequences, whatever the name.
     """
     if (split := ways(CONTEXT)) > 1:
         return functools.partial(context_attention, ways=split)
     if name == "auto":
-        name = BEST_FOR_DEVICE[jax.default_backend()]
+        name = best_kernel()
     if name not in KERNELS:
         raise ConfigError(f"config.model.attention: unknown kernel {name!r}{did_you_mean(name, [*KERNELS, 'auto'])}")
     return KERNELS[name]
 
 
 def check_keeps_documents_apart(name: str, window: int = 0) -> None:
-    """Runs the kernel on the real device: what stands in one document must not change another one's outputs by a bit.
+    """Runs the kernel on the real device: what stands in one document must not change another one's outputs by a bit,
+    and its outputs have no gradient there.
 
     Kernels have been released that ignore the segments they are given, without a word; a model trained with one learns
     from the wrong text.
@@ -77,18 +94,24 @@ def check_keeps_documents_apart(name: str, window: int = 0) -> None:
     Raises:
       ConfigError: the kernel attends across documents, or to later tokens.
     """
-    T, first = 256, 100  # two documents, the first of which is looked at
-    kernel, keys = jax.jit(attention(name), static_argnums=4), jax.random.split(jax.random.key(0), 3)
-    q, k, v = (jax.random.normal(key, (1, T, 2, 128), jnp.bfloat16) for key in keys)
-    segments = 1 + (jnp.arange(T)[None] >= first).astype(jnp.int32)
-    outside = (jnp.arange(T) >= first)[None, :, None, None]
-    before = kernel(q, k, v, segments, window)[:, :first]
-    after = kernel(q, jnp.where(outside, 9.0, k), jnp.where(outside, -9.0, v), segments, window)[:, :first]
-    # And the other way: the second document may not see the first.
-    late = kernel(q, k, v, segments, window)[:, first:]
-    changed = kernel(q, jnp.where(outside, k, 9.0), jnp.where(outside, v, -9.0), segments, window)[:, first:]
-    if not (jnp.array_equal(before, after) and jnp.array_equal(late, changed)):
-        raise ConfigError(
-            f"config.model.attention={name!r}: on this device the kernel attends across packed documents; "
-            "take another one (attention='chunked')"
-        )
+    T, first = 256, 100  # two documents
+    kernel, keys = attention(name), jax.random.split(jax.random.key(0), 4)
+    q, k, v, out_grad = (jax.random.normal(key, (1, T, 2, 128), jnp.bfloat16) for key in keys)
+    second = (jnp.arange(T) >= first)[None, :, None, None]
+    segments = 1 + second[:, :, 0, 0].astype(jnp.int32)
+
+    @jax.jit
+    def run(document: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+        """A document's outputs, and their gradients with respect to all queries, keys and values."""
+        out, pull = jax.vjp(lambda q, k, v: kernel(q, k, v, segments, window), q, k, v)
+        return jnp.where(document, out, 0), pull(jnp.where(document, out_grad, 0))
+
+    for document in (second, ~second):
+        out, gradients = run(document, k, v)
+        changed, _ = run(document, jnp.where(document, k, 9.0), jnp.where(document, v, -9.0))
+        leaks = any(jnp.any(jnp.where(document, 0, gradient)) for gradient in gradients)
+        if leaks or not jnp.array_equal(out, changed):
+            raise ConfigError(
+                f"config.model.attention={name!r}: on this device the kernel attends across packed documents; "
+                f"take another one ({', '.join(KERNELS)})"
+            )

@@ -13,8 +13,8 @@ from flax import nnx
 from maxlm.models import kernels, rope
 from maxlm.models.cache import KVCache
 from maxlm.models.config import ModelConfig
-from maxlm.models.linear import linear
 from maxlm.models.norms import NORMS, RMSNorm
+from maxlm.models.products import PRODUCTS
 from maxlm.parallel.axes import constrain
 
 
@@ -52,7 +52,7 @@ class Attention(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         D, N, K, H = config.embed, config.num_heads, config.num_kv_heads, config.head_dim
         std = hidden_std(config)
-        self.config = config
+        self.config, self.linear = config, PRODUCTS[config.matmul]
         self.query = weight(rngs, (D, N, H), ("embed", "heads", "head_dim"), std)
         self.key = weight(rngs, (D, K, H), ("embed", "kv_heads", "head_dim"), std)
         self.value = weight(rngs, (D, K, H), ("embed", "kv_heads", "head_dim"), std)
@@ -66,9 +66,9 @@ class Attention(nnx.Module):
         self.key_norm = RMSNorm(H, config.norm_eps) if config.qk_norm else None
 
     def __call__(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
-        q_BTNH = self._turned(_project(x_BTD, self.query, self.query_bias), self.query_norm, places)
-        k_BTKH = self._turned(_project(x_BTD, self.key, self.key_bias), self.key_norm, places)
-        v_BTKH = _project(x_BTD, self.value, self.value_bias)
+        q_BTNH = self._turned(self._project(x_BTD, self.query, self.query_bias), self.query_norm, places)
+        k_BTKH = self._turned(self._project(x_BTD, self.key, self.key_bias), self.key_norm, places)
+        v_BTKH = self._project(x_BTD, self.value, self.value_bias)
         q_BTNH = constrain(q_BTNH, "batch", "seq", "act_heads", "head_dim")
         k_BTKH = constrain(k_BTKH, "batch", "seq", "act_kv_heads", "head_dim")
         window = self.config.sliding_window
@@ -79,18 +79,18 @@ class Attention(nnx.Module):
             cache = _write(cache, k_BTKH, v_BTKH, places.positions)
             out_BTNH = kernels.cached_attention(q_BTNH, cache.keys, cache.values, places.positions, window)
         B, T, N, H = out_BTNH.shape
-        return _added(linear(out_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1)), self.out_bias), cache
+        out_BTD = self.linear(out_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1))
+        return _added(out_BTD, self.out_bias), cache
+
+    def _project(self, x_BTD: jax.Array, weight: nnx.Param, bias: nnx.Param | None) -> jax.Array:
+        """`[batch, seq_len, embed]` by a weight `[embed, heads, head_dim]`: one product, then split into heads."""
+        D, N, H = weight[...].shape
+        return _added(self.linear(x_BTD, weight[...].reshape(D, N * H)).reshape(*x_BTD.shape[:2], N, H), bias)
 
     def _turned(self, x_BTNH: jax.Array, norm: RMSNorm | None, places: Places) -> jax.Array:
         """Queries or keys, normed and rotated where the config says so."""
         x_BTNH = x_BTNH if norm is None else norm(x_BTNH)
         return x_BTNH if places.angles is None else rope.rotate(x_BTNH, *places.angles)
-
-
-def _project(x_BTD: jax.Array, weight: nnx.Param, bias: nnx.Param | None) -> jax.Array:
-    """`[batch, seq_len, embed]` by a weight `[embed, heads, head_dim]`: one product, then split into heads."""
-    D, N, H = weight[...].shape
-    return _added(linear(x_BTD, weight[...].reshape(D, N * H)).reshape(*x_BTD.shape[:2], N, H), bias)
 
 
 def _added(x: jax.Array, bias: nnx.Param | None) -> jax.Array:
@@ -108,6 +108,7 @@ class SwiGLU(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         D, F, std, biased = config.embed, config.mlp, hidden_std(config), config.bias == "all"
+        self.linear = PRODUCTS[config.matmul]
         self.gate = weight(rngs, (D, F), ("embed", "mlp"), std)
         self.up = weight(rngs, (D, F), ("embed", "mlp"), std)
         self.down = weight(rngs, (F, D), ("mlp", "embed"), residual_std(config))
@@ -116,9 +117,10 @@ class SwiGLU(nnx.Module):
         self.down_bias = bias((D,), ("norm",)) if biased else None
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        gate_BTF = jax.nn.silu(_added(linear(x_BTD, self.gate[...]), self.gate_bias))
-        hidden_BTF = constrain(gate_BTF * _added(linear(x_BTD, self.up[...]), self.up_bias), "batch", "seq", "act_mlp")
-        return _added(linear(hidden_BTF, self.down[...]), self.down_bias)
+        gate_BTF = jax.nn.silu(_added(self.linear(x_BTD, self.gate[...]), self.gate_bias))
+        up_BTF = _added(self.linear(x_BTD, self.up[...]), self.up_bias)
+        hidden_BTF = constrain(gate_BTF * up_BTF, "batch", "seq", "act_mlp")
+        return _added(self.linear(hidden_BTF, self.down[...]), self.down_bias)
 
 
 class GeluMLP(nnx.Module):
@@ -126,14 +128,15 @@ class GeluMLP(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         D, F, biased = config.embed, config.mlp, config.bias == "all"
+        self.linear = PRODUCTS[config.matmul]
         self.up = weight(rngs, (D, F), ("embed", "mlp"), hidden_std(config))
         self.down = weight(rngs, (F, D), ("mlp", "embed"), residual_std(config))
         self.up_bias = bias((F,), ("mlp",)) if biased else None
         self.down_bias = bias((D,), ("norm",)) if biased else None
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        hidden_BTF = jax.nn.gelu(_added(linear(x_BTD, self.up[...]), self.up_bias), approximate=True)
-        return _added(linear(constrain(hidden_BTF, "batch", "seq", "act_mlp"), self.down[...]), self.down_bias)
+        hidden_BTF = jax.nn.gelu(_added(self.linear(x_BTD, self.up[...]), self.up_bias), approximate=True)
+        return _added(self.linear(constrain(hidden_BTF, "batch", "seq", "act_mlp"), self.down[...]), self.down_bias)
 
 
 MLPS: dict[str, type[SwiGLU] | type[GeluMLP]] = {"swiglu": SwiGLU, "gelu": GeluMLP}

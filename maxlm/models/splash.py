@@ -4,10 +4,9 @@ from typing import Any
 
 import jax
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
-from jax.sharding import PartitionSpec
 
 from maxlm.errors import ConfigError
-from maxlm.parallel.axes import BATCH_AXES, MESH_AXES, TENSOR, free
+from maxlm.parallel.heads import on_own_heads
 
 _BLOCK = 512
 _LANES = 128  # blocks are whole multiples of a TPU's vector width
@@ -34,14 +33,7 @@ def splash_attention(
         out_BNTH: Any = jax.vmap(kernel)(q_BNTH, k_BKSH, v_BKSH, segments)
         return out_BNTH.swapaxes(1, 2)
 
-    if jax.sharding.get_abstract_mesh().empty:
-        return local(q_BTNH, k_BSKH, v_BSKH, segments_BT)
-    # The compiler cannot split a kernel of ours: every device runs it on its rows and heads.
-    heads, rows = PartitionSpec(free(BATCH_AXES), None, TENSOR), PartitionSpec(free(BATCH_AXES))
-    split = jax.shard_map(
-        local, in_specs=(heads, heads, heads, rows), out_specs=heads, axis_names={*free(MESH_AXES)}, check_vma=False
-    )
-    return split(q_BTNH, k_BSKH, v_BSKH, segments_BT)
+    return on_own_heads(local, q_BTNH, k_BSKH, v_BSKH, segments_BT)
 
 
 def _kernel(length: int, heads: int, window: int, interpret: bool):

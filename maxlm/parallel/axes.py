@@ -62,6 +62,13 @@ def ways(axis: str) -> int:
     return 1 if mesh.empty else mesh.shape[axis]
 
 
+def platform() -> str:
+    """What the mesh in force is made of: "cpu", "gpu" or "tpu"; without one, what jax takes by default."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    name = jax.default_backend() if device is None else device.platform
+    return {"cuda": "gpu", "rocm": "gpu"}.get(name, name)
+
+
 def free(axes: tuple[str, ...]) -> tuple[str, ...]:
     """Those of some mesh axes that no shard_map around has taken."""
     return tuple(axis for axis in axes if axis not in jax.sharding.get_abstract_mesh().manual_axes)

@@ -16,6 +16,7 @@ class Chip:
     link_bytes_per_s: float  # to all neighbours together, one way: ICI on TPUs, NVLink on GPUs
     float32_flops: float  # float32 products as jax makes them by default: TF32 on GPUs, one bfloat16 pass on TPUs
     eight_bit_flops: float  # float8 products, or int8 on chips without float8
+    network_bytes_per_s: float = 0.0  # between hosts, where those links end; a GPU's 400 Gbit/s of InfiniBand as in DGX
 
     def peak_of(self, dtype: str) -> float:
         """Peak FLOP/s of products of `dtype`: "bfloat16", "float32", "float8" or "int8"."""
@@ -36,8 +37,8 @@ CHIPS: dict[str, Chip] = {
     "NVIDIA L40S": Chip(362e12, 48, 864e9, 32e9, 183e12, 733e12),
     "NVIDIA GeForce RTX 4090": Chip(165.2e12, 24, 1008e9, 32e9, 82.6e12, 330.3e12),
     "NVIDIA H100 PCIe": Chip(756e12, 80, 2039e9, 300e9, 378e12, 1513e12),
-    "NVIDIA H100 80GB HBM3": Chip(989e12, 80, 3352e9, 450e9, 494.5e12, 1979e12),
-    "NVIDIA H200": Chip(989e12, 141, 4800e9, 450e9, 494.5e12, 1979e12),
+    "NVIDIA H100 80GB HBM3": Chip(989e12, 80, 3352e9, 450e9, 494.5e12, 1979e12, 50e9),
+    "NVIDIA H200": Chip(989e12, 141, 4800e9, 450e9, 494.5e12, 1979e12, 50e9),
     "NVIDIA B200": Chip(2250e12, 180, 8000e9, 900e9, 1125e12, 4500e12),
     "TPU v4": Chip(275e12, 32, 1228e9, 150e9, 275e12, 275e12),
     "TPU v5 lite": Chip(197e12, 16, 819e9, 100e9, 197e12, 393e12),

@@ -13,7 +13,7 @@ from maxlm.errors import ConfigError
 class Model:
     num_layers: int = 4
     rate: float = 0.5
-    kind: Literal["a", "b"] = "a"
+    kind: Literal["a", "b", "none"] = "a"
     name: str = "tiny"
     limit: int | None = None
     flag: bool = False
@@ -64,6 +64,7 @@ def test_file_argument_and_defaults(file):
         ("model.rate=2", lambda c: c.model.rate, 2.0),
         ("model.rate=3e-4", lambda c: c.model.rate, 3e-4),
         ("model.kind=b", lambda c: c.model.kind, "b"),
+        ("model.kind=none", lambda c: c.model.kind, "none"),
         ("model.name=007", lambda c: c.model.name, "007"),
         ("model.name=1.50", lambda c: c.model.name, "1.50"),
         ("model.name=none", lambda c: c.model.name, "none"),

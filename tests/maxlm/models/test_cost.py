@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from maxlm.config import load
 from maxlm.models.config import ModelConfig
-from maxlm.models.cost import flops_per_token, matmul_params, num_params, train_flops_per_token, visible_keys
+from maxlm.models.cost import (
+    flops_per_token,
+    matmul_params,
+    num_params,
+    recomputed_flops_per_token,
+    train_flops_per_token,
+    visible_keys,
+)
 from maxlm.models.decoder import DecoderFunction
 from maxlm.train.chips import peak_of
 from maxlm.train.config import Config
@@ -121,3 +128,13 @@ def test_palm_reports_what_its_formula_gives():
     flops = flops_per_token(config, 2048)
     assert 238.3e3 * flops.no_attention / peak == pytest.approx(0.457, abs=0.001)
     assert 238.3e3 * flops.square / peak == pytest.approx(0.462, abs=0.001)
+
+
+def test_flops_that_rematerialisation_adds():
+    """The layers' forward pass once more, a third of what they cost; "attention" keeps that of attention."""
+    config = ModelConfig(vocab_size=10, embed=8, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=4, mlp=16)
+    layers = train_flops_per_token(config, 6) - 6 * 10 * 8
+    attention = 3 * 2 * (2 * (2 * 2 * 4 * 6)) // 2
+    expected = {"none": 0, "dots": 0, "attention": (layers - attention) / 3, "full": layers / 3, "offload": layers / 3}
+    for policy, flops in expected.items():
+        assert recomputed_flops_per_token(dataclasses.replace(config, remat=policy), 6) == pytest.approx(flops), policy

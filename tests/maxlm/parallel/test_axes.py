@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractDevice, AbstractMesh, PartitionSpec
 
-from maxlm.parallel.axes import MESH_AXES, RULES, constrain, spec
+from maxlm.parallel.axes import MESH_AXES, RULES, constrain, platform, spec
 from tests import tiny
 
 
@@ -42,3 +42,12 @@ def test_constrain_under_a_mesh_splits():
     with jax.set_mesh(mesh):
         out = jax.jit(lambda x: constrain(x * 1, "batch", "seq", "act_mlp"))(jnp.ones((8, 3, 4)))
     assert {shard.data.shape for shard in out.addressable_shards} == {(2, 3, 2)}
+
+
+def test_platform_is_that_of_the_mesh():
+    """Of devices that are only described; without a mesh, jax's own."""
+    for name, expected in (("tpu", "tpu"), ("gpu", "gpu"), ("cuda", "gpu")):
+        described = AbstractMesh((1,), ("data",), abstract_device=AbstractDevice("any", None, name))
+        with jax.sharding.use_abstract_mesh(described):
+            assert platform() == expected
+    assert platform() == "cpu"

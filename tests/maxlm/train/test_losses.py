@@ -6,14 +6,17 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxlm.models.decoder import DecoderFunction
 from maxlm.train.config import TrainSettings
+from maxlm.train.hlo import collectives
 from maxlm.train.losses import auto_chunks, next_token_loss, sums_by_domain
-from maxlm.train.step import batch_loss
+from maxlm.train.state import abstract_state
+from maxlm.train.step import batch_loss, make_train_step
 from tests import tiny
 
 B, T, D, V = 3, 12, 8, 20
@@ -141,6 +144,28 @@ def _training_loss_hlo(chunks: int) -> str:
     settings = TrainSettings(loss_chunks=chunks, z_loss=1e-4)
     gradient = jax.jit(jax.value_and_grad(lambda params: batch_loss(model, params, batch, settings).loss))
     return gradient.lower(model.abstract_params()).compile().as_text()
+
+
+@pytest.mark.parametrize("sizes", [{"fsdp": 2, "context": 2}, {"data": 2, "fsdp": 2, "tensor": 2}])
+def test_devices_talk_as_often_however_many_chunks(sizes):
+    """The output matrix is gathered before the chunks, and its gradient summed after them."""
+
+    def talk(chunks: int) -> dict[str, int]:
+        mesh, settings = tiny.mesh(**sizes), TrainSettings(loss_chunks=chunks)
+        model, tx, schedule = DecoderFunction(tiny.model()), optax.sgd(1e-3), optax.constant_schedule(1e-3)
+        with jax.set_mesh(mesh):
+            step = make_train_step(model, tx, schedule, settings, mesh, num_domains=3)
+            batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tiny.batch())
+            text = step.lower(abstract_state(model, tx, mesh), batch).compile().as_text()
+        counted: dict[str, int] = {}
+        for one in collectives(text):
+            counted[one.kind] = counted.get(one.kind, 0) + one.times
+        return counted
+
+    few, many = talk(2), talk(8)
+    assert few["all-gather"] > 0
+    extra = sum(many.values()) - sum(few.values())
+    assert extra <= (0 if sizes.get("tensor", 1) == 1 else 6 * 4)  # tensor: a few numbers for each token of a chunk
 
 
 def _logits_of_all_tokens(hlo: str) -> list[str]:
