@@ -19,9 +19,10 @@ COMMANDS = {
     "rollback": "put a run back to the checkpoint after a block",
     "report": "one HTML page about a run",
     "compile": "compile the training step for a TPU slice that is not there: does it fit, how fast could it be",
+    "plan": "from what is known of a run (parameters, tokens, compute, chips, days, loss …) all the rest",
 }
 
-_CONFIGURED = {"train", "eval", "compile"}  # commands that take --config.a.b=v
+_CONFIGURED = {"train", "eval", "compile", "plan"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:
