@@ -181,7 +181,8 @@ LAWS: dict[str, Law] = {
         ),
         # In FLOPs per token M = 0.1715 · C^0.5243, attention included; 6 of them are taken for a parameter.
         PowerLaw(
-            "deepseek", "DeepSeek-AI, 2024 (arXiv 2401.02954), section 3.2", counts="FLOPs per token / 6, no embeddings",
+            "deepseek", "DeepSeek-AI, 2024 (arXiv 2401.02954), section 3.2",
+            counts="FLOPs per token / 6, no embeddings",
             coefficient=0.1715 / 6, exponent=0.5243,
         ),
         LossLaw(

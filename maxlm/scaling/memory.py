@@ -53,28 +53,28 @@ def training(
     params = 4 * sum(_share(tensor, model, ways) for tensor in cost.tensors(model))
     rows = batch / math.prod(ways[axis] for axis in BATCH_AXES) / accumulate
     tokens = rows * ways[STAGE] * seq_len / ways[CONTEXT]  # stages share their rows within the layers
-    each = 2 if model.dtype == "bfloat16" else 4
-    kept, whole = activations_per_token(model, ways[TENSOR])
+    kept, whole = activation_bytes(model, ways[TENSOR])
     layers = model.num_layers / ways[STAGE]
-    working = 2 * whole if model.remat == "full" else whole  # the layer at hand, and its gradients
     logits = min(_CHUNK_BYTES, 4 * tokens * model.vocab_size / ways[TENSOR])
     return TrainingMemory(
         params=params,
         optimizer=params * (_MOMENTS[optimizer] + (1 if ema else 0)),
         gradients=params * (2 if accumulate > 1 else 1),
-        activations=tokens * each * (layers * kept + working),
+        activations=tokens * (layers * kept + 2 * whole),  # the layer at hand, and its gradients
         logits=3 * logits,
     )
 
 
-def activations_per_token(model: ModelConfig, tensor: int = 1) -> tuple[float, float]:
-    """Numbers that a layer keeps for its backward pass under model.remat, and all that it makes, for one token."""
+def activation_bytes(model: ModelConfig, tensor: int = 1) -> tuple[float, float]:
+    """Bytes that a layer keeps of a token for its backward pass under model.remat, and without any remat."""
+    each = 2 if model.dtype == "bfloat16" else 4
     heads, kv = model.num_heads * model.head_dim / tensor, model.num_kv_heads * model.head_dim / tensor
-    residual, mlp = model.embed / tensor, model.mlp / tensor  # the residual stream is split over tensor as well
-    gated = model.mlp_kind == "swiglu"
-    whole = 2 * residual + 2 * model.embed + 2 * heads + 2 * kv + (4 if gated else 2) * mlp
-    products = 2 * residual + model.embed + heads + 2 * kv + (2 if gated else 1) * mlp
-    return {"none": whole, "dots": products, "full": residual}[model.remat], whole
+    residual, mlp = model.embed / tensor, model.mlp / tensor  # between the products tensor splits the sequence
+    # Inputs of all products and of attention, the MLP's parts, and what the two norms compute in float32.
+    whole = each * (residual + 2 * model.embed + 2 * heads + 2 * kv + 6 * mlp)
+    whole += 4 * (4 * residual + model.num_heads / tensor + 4)
+    products = each * (2 * residual + heads + 2 * kv + (2 if model.mlp_kind == "swiglu" else 1) * mlp)
+    return {"none": whole, "dots": products, "full": each * residual}[model.remat], whole
 
 
 def _share(tensor: cost.Tensor, model: ModelConfig, ways: Mapping[str, int]) -> float:

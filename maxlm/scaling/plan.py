@@ -1,7 +1,7 @@
 """From what is known of a run, any sufficient part of it, all the rest.
 
-Three relations hold: C = 6ND (or a config's own FLOPs per token), C = chips · peak · MFU · time, and the law. Where one
-of N, D, C or the loss is given, the law chooses the best of what is left open; where two are, nothing is left to choose.
+Three relations hold: C = 6ND (or a config's own FLOPs per token), C = chips · peak · MFU · time, and the law. Where
+one of N, D, C or the loss is given, the law chooses the best of what is left open; where two are, nothing is left.
 """
 
 import dataclasses
@@ -164,8 +164,8 @@ def _from_loss(known: Known, law: Law, flops: float | None, per_param: float) ->
         least = compute_for_loss(law, loss)
         if flops < least * (1 - _SLACK):
             raise ConfigError(
-                f"--loss={loss} takes {least:.3g} FLOPs at the least by {law.name}, and {flops:.3g} are given: leave one "
-                "out"
+                f"--loss={loss} takes {least:.3g} FLOPs at the least by {law.name}, and {flops:.3g} are given: leave "
+                "one out"
             )
         raise ConfigError(
             f"--loss={loss} together with compute leaves a range of sizes open; give --params or --tokens too, or "
