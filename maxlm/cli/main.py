@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "one HTML page about a run",
     "compile": "compile the training step for a TPU slice that is not there: does it fit, how fast could it be",
     "plan": "from what is known of a run (parameters, tokens, compute, chips, days, loss …) all the rest",
+    "fit": "fit laws to runs: loss by size and tokens, learning rates, mixtures, curricula, benchmarks",
 }
 
 _CONFIGURED = {"train", "eval", "compile", "plan"}  # commands that take --config.a.b=v

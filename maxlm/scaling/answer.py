@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from maxlm.errors import ConfigError
 from maxlm.models import cost
 from maxlm.models.config import ModelConfig
 from maxlm.parallel.chips import find_chip
@@ -110,14 +111,20 @@ def of_use(model: ModelConfig, use: Use) -> dict[str, Any]:
 
 
 def params_for_memory(gib: float, use: Use) -> float:
-    """The largest well-proportioned model whose weights and cache take `gib` GiB."""
-    low, high = 1e6, gib * memory.GIB / (use.weight_bits / 8)
-    for _ in range(40):  # the cache depends on the shape, the shape on the size
-        middle = (low * high) ** 0.5
-        each = cost.cache_bytes_per_token(suggest(middle), use.cache_bits / 8)
-        needed = middle * use.weight_bits / 8 + use.batch * use.context * each
-        low, high = (middle, high) if needed <= gib * memory.GIB else (low, middle)
-    return low
+    """The largest well-proportioned model whose weights and cache take `gib` GiB.
+
+    Raises:
+      ConfigError: the cache leaves no room for weights.
+    """
+    each = use.weight_bits / 8
+    params = gib * memory.GIB / each
+    for _ in range(6):  # the cache depends on the shape, the shape on the size
+        cache = use.batch * use.context * cost.cache_bytes_per_token(suggest(params), use.cache_bits / 8)
+        left = gib * memory.GIB - cache
+        if left <= 0:
+            raise ConfigError(f"--inference-gib={gib:g}: the cache alone takes {cache / memory.GIB:.1f} GiB")
+        params = left / each
+    return params
 
 
 def of_versus(first: Plan, second: Plan) -> dict[str, Any]:

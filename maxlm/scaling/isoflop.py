@@ -10,7 +10,7 @@ import numpy as np
 
 from maxlm.errors import DataError
 from maxlm.scaling.figures import figure, series
-from maxlm.scaling.points import Array, Points
+from maxlm.scaling.points import Array, Points, Rows
 
 _SAME_BUDGET = 0.15  # of the logarithm: budgets as papers and readers of plots round them
 _FEWEST = 4  # sizes at a budget
@@ -51,7 +51,7 @@ def fit(points: Points, *, refits: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _budgets(flops: Array) -> list[Array]:
+def _budgets(flops: Array) -> list[Rows]:
     """Rows of about equal compute, least first."""
     order = np.argsort(flops, kind="stable")
     cuts = np.flatnonzero(np.diff(np.log(flops[order])) > _SAME_BUDGET / 3) + 1
@@ -72,7 +72,7 @@ def _valley(params: Array, losses: Array) -> tuple[float, float, Array] | None:
 
 
 def _refits(
-    budgets: list[Array], params: Array, flops: Array, losses: Array, refits: int, seed: int
+    budgets: list[Rows], params: Array, flops: Array, losses: Array, refits: int, seed: int
 ) -> list[tuple[float, float]]:
     """Exponent and intercept, the runs of each budget drawn anew."""
     rng, found = np.random.default_rng(seed), []
@@ -83,7 +83,8 @@ def _refits(
             if len(np.unique(params[drawn])) >= 3 and (valley := _valley(params[drawn], losses[drawn])) is not None:
                 best.append((np.log(flops[rows]).mean(), np.log(valley[0])))
         if len({x for x, _ in best}) >= 2:
-            exponent, intercept = np.polyfit(*np.array(best).T, 1)
+            x, y = np.array(best).T
+            exponent, intercept = np.polyfit(x, y, 1)
             found.append((float(exponent), float(intercept)))
     return found or [(np.nan, np.nan)]
 

@@ -5,9 +5,11 @@ A law that `maxlm fit` wrote is a file; maxlm/scaling/law_file.py reads it.
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +137,12 @@ def _constants(draw: Sequence[float]) -> dict[str, float]:
     return dict(zip(("E", "A", "B", "alpha", "beta"), draw, strict=True))
 
 
+def _draws(file: str) -> tuple[tuple[float, ...], ...]:
+    """Refits that stand beside this file, for the interval of a law that was published without them."""
+    values = json.loads((Path(__file__).parent / file).read_text())
+    return tuple(tuple(draw) for draw in values["draws"])
+
+
 def _from_tokens_power(coefficient: float, exponent: float, **named: Any) -> PowerLaw:
     """The law D = coefficient · N^exponent, with C = 6ND solved for N."""
     power = 1 / (1 + exponent)
@@ -148,6 +156,7 @@ LAWS: dict[str, Law] = {
     for law in (
         LossLaw(
             "chinchilla-corrected", _CORRECTED, E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658,
+            draws=_draws("chinchilla_corrected.json"),
         ),
         TableLaw(
             "chinchilla-1", f"{_HOFFMANN}, approach 1, table 3",

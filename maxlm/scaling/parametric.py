@@ -80,7 +80,7 @@ def _check(params: Array, tokens: Array, losses: Array) -> None:
 
 
 class _Problem:
-    """θ = (a, b, e, α, β) with logarithms of N and D counted from their middle: log L = logsumexp(a - αx, b - βy, e)."""
+    """θ = (a, b, e, α, β) and log L = logsumexp(a - αx, b - βy, e); x and y are log N and log D from their middle."""
 
     def __init__(self, x: Array, y: Array, target: Array, delta: float):
         self.middle = float(x.mean()), float(y.mean())

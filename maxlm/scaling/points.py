@@ -14,6 +14,7 @@ from maxlm.errors import DataError, did_you_mean
 from maxlm.paths import PathLike, as_path
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.integer]
 RESULTS_FILE = "results.jsonl"
 # what the fits call a column -> what else it is called in the world
 _ALSO = {
@@ -64,10 +65,14 @@ class Points:
         return name in self.columns or name in self.words
 
     def word(self, name: str) -> list[str]:
-        """A column as text."""
-        if name in self.words:
-            return self.words[name]
-        return [f"{value:g}" for value in self.number(name)]
+        """A column as text.
+
+        Raises:
+          DataError: no such column.
+        """
+        if not self.has(name):
+            raise DataError(f"{self.source}: no column {name!r}{did_you_mean(name, [*self.columns, *self.words])}")
+        return self.words.get(name) or [f"{value:g}" for value in self.columns[name]]
 
     def domains(self) -> list[str]:
         """Domains whose shares the runs name: columns share/DOMAIN."""
@@ -91,7 +96,24 @@ class Points:
             raise DataError(f"{self.source}, row {bad[0] + 1}: shares sum to {sums[bad[0]]:.3g}, and must to 1")
         return shares / sums[:, None]
 
-    def only(self, rows: Array) -> "Points":
+    def where(self, name: str, value: str) -> "Points":
+        """The runs with this value in a column.
+
+        Raises:
+          DataError: there are none.
+        """
+        words = self.word(name)
+        wanted = value if name in self.words else _plain_number(value)
+        rows = np.array([i for i, word in enumerate(words) if word == wanted], int)
+        if not len(rows):
+            raise DataError(f"{self.source}: no run has {name}={value}; there are {', '.join(sorted(set(words))[:12])}")
+        return self.only(rows)
+
+    def without_highest(self, number: int) -> "Points":
+        """Without the runs of the highest losses, such as diverged."""
+        return self if number <= 0 else self.only(np.sort(np.argsort(self.number("loss"), kind="stable")[:-number]))
+
+    def only(self, rows: Rows) -> "Points":
         """Some of the rows."""
         return Points(
             self.source,
@@ -152,6 +174,11 @@ def _number(text: Any) -> float | str:
         return float(text)
     except (TypeError, ValueError):
         return str(text)
+
+
+def _plain_number(text: str) -> str:
+    value = _number(text)
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
