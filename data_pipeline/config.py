@@ -7,7 +7,7 @@ from typing import Any, Literal
 import ml_collections
 
 from data_pipeline.mix.config import MixtureConfig, OrderConfig, SelectConfig, StageConfig, check_stages
-from data_pipeline.produce.config import ProduceConfig
+from data_pipeline.produce.config import ProduceConfig, check_row_lengths
 from data_pipeline.tokenizer.config import TokenizerConfig
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError, did_you_mean
@@ -195,7 +195,28 @@ class DataConfig:
         if not self.sources:
             raise ConfigError("config.sources: no source of text is named")
         check_stages(self.order, self.stages, self.select.decay)
+        self._check_rows_of_stages()
         _check_scores(self)
+
+    def _check_rows_of_stages(self) -> None:
+        produce = self.produce
+        for stage in self.stages:
+            where = f"config.stages: row_lengths of {stage.name!r}"
+            check_row_lengths(where, stage.row_lengths, produce.seq_len)
+            if len(stage.row_lengths) > 1 and produce.pack != "best_fit":
+                raise ConfigError(f"{where}: rows of several lengths are for config.produce.pack='best_fit'")
+            if produce.overlap > min(map(int, stage.row_lengths), default=produce.seq_len):
+                raise ConfigError(f"{where}: config.produce.overlap={produce.overlap} would fill the shortest")
+        if self.stages and not any(produce.seq_len in _lengths(produce, stage) for stage in self.stages):
+            raise ConfigError(
+                f"config.stages: no stage has rows of config.produce.seq_len={produce.seq_len}; set it to the longest "
+                "of their row_lengths"
+            )
+
+
+def _lengths(produce: ProduceConfig, stage: StageConfig) -> set[int]:
+    """Lengths of the rows of a stage."""
+    return {int(length) for length in stage.row_lengths or produce.row_lengths} or {produce.seq_len}
 
 
 def _check_scores(config: DataConfig) -> None:

@@ -12,7 +12,7 @@ import runpy
 import traceback
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,16 +102,18 @@ def parse_overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _override(values: dict[str, Any], key: str, text: str, schema: Any) -> None:
+    _set(values, key, lambda kind: text if kind is str else _parse_value(text), schema, f"--config.{key}")
+
+
+def _set(values: dict[str, Any], key: str, value_as: Callable[[Any], Any], schema: Any, where: str) -> None:
     """Sets a dotted key; every part must exist in the schema (or in a mapping that the schema leaves open)."""
     *parents, last = key.split(".")
-    where = f"--config.{key}"
     for part in parents:
         schema = _field_type(schema, part, where)
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
             raise ConfigError(f"{where}: {part} is no group of keys; give all of it: --config.…{part}=VALUE")
-    kind = _field_type(schema, last, where)
-    values[last] = text if kind is str else _parse_value(text)
+    values[last] = value_as(_field_type(schema, last, where))
 
 
 def _field_type(schema: Any, name: str, where: str) -> Any:
@@ -232,3 +234,15 @@ def with_overrides(config: T, overrides: Overrides) -> T:
     for key, text in overrides:
         _override(values, key, text, type(config))
     return freeze(type(config), values)
+
+
+def with_changes(config: T, changes: Mapping[str, Any], where: str) -> T:
+    """A frozen config with ``{dotted key: value}`` set.
+
+    Raises:
+      ConfigError: an unknown key or a value of the wrong type, told as one of `where`.
+    """
+    values = to_dict(config)
+    for key, value in changes.items():
+        _set(values, key, lambda _, value=value: to_plain(value), type(config), f"{where}: {key}")
+    return freeze(type(config), values, where)

@@ -1,7 +1,8 @@
 """Data sets made by rule, for tests of the training side that need no corpus."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -97,14 +98,26 @@ def make_dataset(
     return os.fspath(dataset)
 
 
-def make_varied_dataset(dataset: PathLike, *, blocks: int, rows: dict[int, int], vocab: int = 128) -> str:
-    """A data set whose blocks hold rows of several lengths, the longest first; returns its path."""
-    dataset, seq_len, digest = as_path(dataset), max(rows), "0" * 64
+def make_varied_dataset(
+    dataset: PathLike,
+    *,
+    blocks: int,
+    rows: dict[int, int],
+    vocab: int = 128,
+    later: Mapping[int, dict[int, int]] = MappingProxyType({}),
+) -> str:
+    """A data set whose blocks hold rows of several lengths, the longest first; returns its path.
+
+    `later`: the first block of other rows -> those rows; such blocks are of stage "later".
+    """
+    dataset, digest = as_path(dataset), "0" * 64
+    seq_len = max(length for each in (rows, *later.values()) for length in each)
     dataset.mkdir(parents=True, exist_ok=True)
-    named = {str(length): count for length, count in rows.items()}
-    info = DatasetInfo(digest, vocab, seq_len, (named,), DOMAINS)
+    of_blocks = [next((later[b] for b in sorted(later, reverse=True) if b <= block), rows) for block in range(blocks)]
+    named = tuple({str(length): count for length, count in each.items()} for each in of_blocks)
+    info = DatasetInfo(digest, vocab, seq_len, named, DOMAINS)
     save(dataset / "dataset.json", info)
-    for block in range(blocks):
+    for block, rows in enumerate(of_blocks):
         folder = dataset / "blocks" / f"block-{block:05d}"
         with new_block(folder) as publish:
             made = {n: make_rows(np.random.default_rng([block, n]), count, n + 1, vocab) for n, count in rows.items()}
@@ -118,5 +131,6 @@ def make_varied_dataset(dataset: PathLike, *, blocks: int, rows: dict[int, int],
                 block=block, seq_len=seq_len, rows=sum(rows.values()), shards=tuple(shards), documents=1, seed=0,
                 account=TokenAccount(len(domains), len(domains), 0, 0), domain_tokens=tokens, source_tokens=tokens,
                 tokenizer_digest=digest, selection=(block, block + 1),
+                stage="later" if any(first <= block for first in later) else "main",
             )  # fmt: skip
     return os.fspath(dataset)

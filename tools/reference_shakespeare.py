@@ -71,8 +71,8 @@ def validation_loss(text: str, seed: int, learning_rate: float) -> float:
         write_dataset(dataset, text, seed)
         found: dict[str, float] = {}
 
-        def evaluator(config, store, model, mesh):
-            validation = Validation(config, store, model, mesh, np.ones(store.info.vocab_size, np.int32))
+        def evaluator(config, store, model, mesh, length):
+            validation = Validation(config, store, model, mesh, np.ones(store.info.vocab_size, np.int32), length)
 
             def evaluate(params):
                 found.update(validation(params))

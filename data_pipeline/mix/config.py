@@ -118,6 +118,8 @@ class StageConfig:
     mixture: MixtureConfig | None = None  # None: config.mixture
     order: OrderConfig | None = None  # None: config.order
     filter: FilterConfig = FilterConfig()
+    # length of rows -> share of a block's places, e.g. {"4096": 1.0}; {}: config.produce.row_lengths
+    row_lengths: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,9 +19,7 @@ def stages(config: DataConfig) -> tuple[StageConfig, ...]:
     if not config.stages:
         return (StageConfig(MAIN, tokens=1, mixture=config.mixture, order=config.order),)
     return tuple(
-        StageConfig(
-            stage.name, stage.tokens, stage.mixture or config.mixture, stage.order or config.order, stage.filter
-        )
+        replace(stage, mixture=stage.mixture or config.mixture, order=stage.order or config.order)
         for stage in config.stages
     )
 

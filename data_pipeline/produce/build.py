@@ -66,8 +66,16 @@ class Builder:
         self.parts.clear()
         return manifest
 
-    def validation(self) -> Manifest | None:
-        """Makes the validation block of the documents held out, all rows of seq_len; None where there are none."""
+    @property
+    def validation_lengths(self) -> list[int]:
+        """Lengths of the rows that validation is asked for, seq_len first: each stage's longest."""
+        return sorted({max(self.info.rows_in(block)) for block in range(len(self.info.rows))}, reverse=True)
+
+    def validation(self, number: int, length: int) -> Manifest | None:
+        """Makes validation block `number` of the documents held out, in rows of `length`; None where there are none.
+
+        Every such block holds the same documents.
+        """
         index, produce, row_tokens = self.corpus.index, self.config.produce, self.info.row_format.row_tokens
         held_out = np.flatnonzero(index.held_out)
         if not len(held_out):
@@ -83,11 +91,14 @@ class Builder:
         chosen = np.concatenate([filling.upto(domain, int(most[domain])) for domain in np.flatnonzero(most).tolist()])
         there = np.bincount(codes[chosen], weights=self.parts.tokens(chosen), minlength=count)
         budgets = np.minimum(most, there.astype(np.int64))
-        shape = self._shape({self.info.seq_len: 1})
+        shape = self._shape({length: 1})
         kept = pack.cut(self.parts.tokens(chosen), codes[chosen], budgets)
-        needed = self.parts.rows_needed(shape, chosen, kept, produce.seed, 0)[self.info.seq_len]
-        shape = replace(shape, rows={self.info.seq_len: -(-needed // produce.row_multiple) * produce.row_multiple})
-        manifest = self._write(VALIDATION, 0, shape, chosen, codes, Plan(produce.seed, tuple(budgets.tolist()), 0, 0))
+        needed = self.parts.rows_needed(shape, chosen, kept, produce.seed, 0)[length]
+        unit = produce.row_multiple * (self.info.seq_len // length)
+        shape = replace(shape, rows={length: -(-needed // unit) * unit})
+        manifest = self._write(
+            VALIDATION, number, shape, chosen, codes, Plan(produce.seed, tuple(budgets.tolist()), 0, 0)
+        )
         self.parts.clear()
         return manifest
 

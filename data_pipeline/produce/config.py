@@ -51,25 +51,26 @@ class ProduceConfig:
                 "config.produce: overlap and row_lengths are for pack='best_fit'; 'concatenate' cuts a document "
                 "wherever a row ends"
             )
-        self._check_lengths()
+        check_row_lengths("config.produce.row_lengths", self.row_lengths, self.seq_len)
         shortest = min(map(int, self.row_lengths), default=self.seq_len)
         if not 0 <= self.overlap <= shortest:
             raise ConfigError(
                 f"config.produce.overlap: {self.overlap} is outside [0, {shortest}]: a row must hold something new"
             )
 
-    def _check_lengths(self) -> None:
-        for length, share in self.row_lengths.items():
-            where = f"config.produce.row_lengths: {length!r}"
-            if not length.isdecimal() or int(length) < 2 or self.seq_len % int(length):
-                raise ConfigError(f"{where} is no length of 2 or more that divides seq_len {self.seq_len}")
-            if not 0 < share <= 1:
-                raise ConfigError(f"{where}: a share of {share} is outside (0, 1]")
-        total = sum(self.row_lengths.values())
-        if self.row_lengths and abs(total - 1) > 1e-6:
-            raise ConfigError(
-                f"config.produce.row_lengths: the shares sum to {total:g}, not 1; that of rows of seq_len "
-                f"({self.seq_len}) counts among them"
-            )
-        if len({int(length) for length in self.row_lengths}) < len(self.row_lengths):
-            raise ConfigError("config.produce.row_lengths: a length is there twice")
+
+def check_row_lengths(key: str, row_lengths: dict[str, float], seq_len: int) -> None:
+    """Raises ConfigError for lengths that do not divide `seq_len`, or shares that do not sum to 1."""
+    for length, share in row_lengths.items():
+        where = f"{key}: {length!r}"
+        if not length.isdecimal() or int(length) < 2 or seq_len % int(length):
+            raise ConfigError(f"{where} is no length of 2 or more that divides seq_len {seq_len}")
+        if not 0 < share <= 1:
+            raise ConfigError(f"{where}: a share of {share} is outside (0, 1]")
+    total = sum(row_lengths.values())
+    if row_lengths and abs(total - 1) > 1e-6:
+        raise ConfigError(
+            f"{key}: the shares sum to {total:g}, not 1; that of rows of seq_len ({seq_len}) counts among them"
+        )
+    if len({int(length) for length in row_lengths}) < len(row_lengths):
+        raise ConfigError(f"{key}: a length is there twice")

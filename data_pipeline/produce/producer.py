@@ -8,27 +8,23 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-import numpy as np
-
 from data_pipeline.config import DataConfig
 from data_pipeline.document import TOKENIZER, VALIDATION
-from data_pipeline.mix import audit, forecast, schedule
+from data_pipeline.mix import audit, forecast
 from data_pipeline.mix.corpus import Corpus
 from data_pipeline.mix.filter import columns_asked
 from data_pipeline.mix.ledger import Ledger, skipped_blocks
 from data_pipeline.produce.build import Builder
-from data_pipeline.produce.config import ProduceConfig
 from data_pipeline.produce.crew import make_crew
+from data_pipeline.produce.description import describe
 from data_pipeline.produce.parts import Parts
 from data_pipeline.produce.progress import Progress
 from data_pipeline.produce.stopping import Stopped, StopSignal
-from maxlm.blocks.manifest import DatasetInfo, Manifest, load_dataset, save
+from maxlm.blocks.manifest import Manifest, save
 from maxlm.blocks.reader import BlockStore, ReaderPosition, last_report_s, reading_positions
 from maxlm.blocks.writer import remove_block
-from maxlm.config import to_dict
-from maxlm.errors import ConfigError, DataError, naming_full_disk
+from maxlm.errors import DataError, naming_full_disk
 from maxlm.paths import PathLike, as_path, exclusive
-from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.load import load_tokenizer
 
 _TAKEN = "{}: another producer is at work on this data set; let it go on, or stop it first"
@@ -88,7 +84,7 @@ def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, St
         progress.working("reading the documents")
         corpus = Corpus(dataset, config.produce.holdout, *columns_asked(config))
         tokenizer = load_tokenizer(dataset / TOKENIZER)
-        info = _described(config, dataset, tokenizer, corpus)
+        info = describe(config, dataset, tokenizer, corpus)
         # Only from here on there is work to leave in order.
         stop = stack.enter_context(StopSignal())
         crew = stack.enter_context(closing(make_crew(config, dataset, info, corpus, tokenizer, stop.check)))
@@ -99,11 +95,14 @@ def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, St
 def _begin(builder: Builder, progress: Progress) -> None:
     """The validation block, then dataset.json: whoever waits for the latter finds the former."""
     path = as_path(builder.dataset) / "dataset.json"
-    if path.exists() and BlockStore(builder.dataset, VALIDATION).has(0):
+    held_out = BlockStore(builder.dataset, VALIDATION) if path.exists() else None
+    lengths = builder.validation_lengths
+    if held_out and all(held_out.has(number) for number in range(len(lengths))):
         return
     progress.working("validation block")
-    if manifest := builder.validation():
-        progress.finished("validation", manifest, 0.0)
+    for number, length in enumerate(lengths):
+        if manifest := builder.validation(number, length):
+            progress.finished("validation", manifest, 0.0)
     if not path.exists():
         with naming_full_disk("the description of a data set", path):
             save(path, builder.info)
@@ -178,65 +177,3 @@ def _complete(config: DataConfig, store: BlockStore, skipped: set[int], readers:
     first = min((reader.block for reader in readers.values()), default=0)
     count = config.produce.num_blocks
     return count > 0 and all(block in skipped or store.has(block) for block in range(first, count))
-
-
-def _described(config: DataConfig, dataset: PathLike, tokenizer: Tokenizer, corpus: Corpus) -> DatasetInfo:
-    """What dataset.json says, or is going to say. Once it is there, all later runs are held to it."""
-    produce, path = config.produce, as_path(dataset) / "dataset.json"
-    unit = produce.row_multiple * (produce.seq_len + 1)
-    if min(produce.sizes) < unit:
-        raise ConfigError(
-            f"config.produce.block_tokens: {min(produce.sizes)} is less than row_multiple {produce.row_multiple} "
-            f"rows of seq_len + 1 tokens ({unit})"
-        )
-    now = DatasetInfo(
-        tokenizer_digest=tokenizer.digest,
-        vocab_size=tokenizer.vocab_size,
-        seq_len=produce.seq_len,
-        rows=tuple(_rows(produce, size // unit) for size in produce.sizes),
-        domains=corpus.domains,
-        creation=to_dict(config),
-    )
-    if not path.exists():
-        return now
-    before = load_dataset(path)
-    for name in ("tokenizer_digest", "vocab_size", "seq_len", "rows", "domains"):
-        if getattr(before, name) != getattr(now, name):
-            raise DataError(
-                f"{path}: this data set was begun with {name} {_shown(getattr(before, name))}, and now it would be "
-                f"{_shown(getattr(now, name))}; go back to that, or produce into another folder"
-            )
-    for name in ("pack", "overlap", "parts"):
-        began = before.creation.get("produce", {}).get(name, getattr(produce, name))
-        if began != getattr(produce, name):
-            raise DataError(
-                f"{path}: this data set was begun with config.produce.{name}={began}, and now it would be "
-                f"{getattr(produce, name)}: a block written again would differ; go back to that, or use another folder"
-            )
-    held_out = before.creation.get("produce", {}).get("holdout", produce.holdout)
-    if held_out != produce.holdout:
-        raise DataError(
-            f"{path}: this data set was begun with config.produce.holdout={held_out}, and now it would be "
-            f"{produce.holdout}: held-out documents would be trained on; go back to that, or use another folder"
-        )
-    return before
-
-
-def _rows(produce: ProduceConfig, units: int) -> dict[str, int]:
-    """Rows of each length in a block of `units` batches of row_multiple rows of seq_len, or as many shorter ones."""
-    if not produce.row_lengths:
-        return {str(produce.seq_len): units * produce.row_multiple}
-    lengths = sorted(produce.row_lengths, key=int, reverse=True)
-    parts = schedule.budgets(np.array([produce.row_lengths[length] for length in lengths]), units)
-    if not parts.all():
-        short = lengths[int(np.argmin(parts))]
-        raise ConfigError(
-            f"config.produce.row_lengths: {units} batches of {produce.row_multiple} rows of seq_len are too few for a "
-            f"share of {produce.row_lengths[short]:g} of rows of {short}; larger blocks, or a smaller row_multiple"
-        )
-    each = {length: produce.row_multiple * (produce.seq_len // int(length)) for length in lengths}
-    return {str(int(length)): int(part) * each[length] for length, part in zip(lengths, parts, strict=True)}
-
-
-def _shown(value: object) -> str:
-    return value[:12] if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)

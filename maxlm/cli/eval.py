@@ -34,11 +34,13 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     config = trained.config
     own_store = BlockStore(config.data.dataset)
     store = BlockStore(arguments.dataset) if arguments.dataset else own_store
-    check_divides(config, trained.mesh, store.info.lengths)
+    done = trained.meta.position.finished_block
+    length = max(own_store.info.rows_in(max(done, 0))) if store is own_store else store.info.seq_len
+    check_divides(config, trained.mesh, {length: store.info.batch_of(length, config.train.batch)})
     if store.info.tokenizer_digest != trained.tokenizer.digest:
         raise DataError(f"{store.dataset}: made with another tokenizer than this run's")
     with jax.set_mesh(trained.mesh):
-        validation = Validation(config, store, trained.model, trained.mesh, trained.tokenizer.token_bytes())
+        validation = Validation(config, store, trained.model, trained.mesh, trained.tokenizer.token_bytes(), length)
         values = validation(trained.params)
     step = trained.meta.position.step
     blocks = [block for block in trained_blocks(journal_of(arguments.workdir), step) if own_store.has(block)]

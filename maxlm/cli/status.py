@@ -31,6 +31,7 @@ def _summary(record: RunRecord) -> Table:
         "state": record.state,
         "step": f"{record.step} of {record.total_steps}" if record.total_steps else str(record.step),
         "blocks done": f"{record.blocks_done} of {record.config['data']['num_blocks']}",
+        "stage": record.stages[-1]["stage"] if record.stages else "the only one",
         "left out": ", ".join(map(str, record.skipped)) or "none",
         "checkpoints": ", ".join(map(str, record.checkpoints)) or "none",
         "rollbacks": str(len(record.rollbacks)),

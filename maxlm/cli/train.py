@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import time
 from contextlib import nullcontext
@@ -22,7 +23,8 @@ from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
 from maxlm.train.hardware import keep_freed_memory
-from maxlm.train.loop import Evaluate, train
+from maxlm.train.loop import train
+from maxlm.train.run import Evaluate
 
 _POLL_S = 0.5
 
@@ -32,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="FILE[:ARGS]", help="a config file, e.g. configs/quickstart.py"
     )
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run; the same one goes on")
+    parser.add_argument(
+        "--from", dest="branch", metavar="RUN", help="go on from another run's checkpoint, in this folder of its own"
+    )
+    parser.add_argument("--from-step", type=int, metavar="S", help="with --from: its checkpoint; the newest by default")
+    parser.add_argument("--stage", metavar="NAME", help="with --from: the stage of config.stages to begin with")
+    parser.add_argument(
+        "--fresh", action="store_true", help="with --from: the parameters alone; steps and optimizer begin anew"
+    )
     parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
     parser.epilog = (
         "Any key of the config can be set: --config.model.num_layers=4 --config.data.dataset=DIR. "
@@ -40,12 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
-    config = configs.load(arguments.config, overrides, Config)
+    config = configs.load(arguments.config, [*overrides, *_branch_overrides(arguments)], Config)
     if arguments.print_config:
         print(json.dumps(configs.to_dict(config), indent=2))
         return
     for group, values in configs.to_dict(config).items():  # resolved: defaults, file and command line
-        print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in values.items()))
+        lines = values if isinstance(values, list) else [values]  # stages stand below one another
+        for line in lines:
+            print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in line.items()))
     if not config.data.dataset:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
     keep_freed_memory()
@@ -58,8 +70,22 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         evaluator = make_validation if config.train.eval_every_blocks else None
         with naming_full_disk("a run", arguments.workdir):
             if first:
-                keep_tokenizer(store, arguments.workdir)
+                keep_tokenizer(store, arguments.workdir, config.branch.run)
             train(config, arguments.workdir, store, evaluator)
+
+
+def _branch_overrides(arguments: argparse.Namespace) -> Overrides:
+    """--from and what belongs to it, as keys of the config, so that the run's config.json tells them."""
+    given = {"step": arguments.from_step, "stage": arguments.stage, "fresh": arguments.fresh or None}
+    given = {key: str(value) for key, value in given.items() if value is not None}
+    if given and not arguments.branch:
+        raise ConfigError("--from-step, --stage and --fresh need --from=RUN, the run to go on from")
+    if not arguments.branch:
+        return []
+    if not (as_path(arguments.branch) / "checkpoints").exists():
+        raise ConfigError(f"--from={arguments.branch}: not a run (no checkpoints)")
+    run = os.fspath(as_path(arguments.branch).resolve())
+    return [("branch.run", run), *((f"branch.{key}", value) for key, value in given.items())]
 
 
 def wait_for_dataset(dataset: PathLike, wait_s: float) -> BlockStore:
@@ -77,11 +103,12 @@ def wait_for_dataset(dataset: PathLike, wait_s: float) -> BlockStore:
     return BlockStore(path)
 
 
-def keep_tokenizer(store: BlockStore, workdir: PathLike) -> None:
+def keep_tokenizer(store: BlockStore, workdir: PathLike, branch: PathLike = "") -> None:
     """Copies the data set's tokenizer into the run, so that the run's models can be used without the data.
 
     Raises:
-      DataError: the tokenizer is not the one that the blocks were made with, or not the one that the run began with.
+      DataError: the tokenizer is not the one that the blocks were made with, or not the one that the run,
+        or the one that it branches from, began with.
     """
     source, target = store.dataset / "tokenizer", as_path(workdir) / "tokenizer"
     found = load_tokenizer(source)
@@ -95,11 +122,13 @@ def keep_tokenizer(store: BlockStore, workdir: PathLike) -> None:
             f"{source}: not the tokenizer that {workdir} was begun with; go back to its data set, or train into a new "
             "--workdir"
         )
+    if branch and load_tokenizer(as_path(branch) / "tokenizer").digest != found.digest:
+        raise DataError(f"{source}: not the tokenizer of {branch}, which this run goes on from; its ids would not fit")
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir(), key=lambda path: path.name == INFO_FILE):  # which says that all is there
         shutil.copyfile(path, target / path.name)
 
 
-def make_validation(config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh) -> Evaluate:
-    """The evaluation after a block: held-out loss and bits per byte."""
-    return Validation(config, store, model, mesh, load_tokenizer(store.dataset / "tokenizer").token_bytes())
+def make_validation(config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh, length: int) -> Evaluate:
+    """The evaluation after a block: held-out loss and bits per byte, on rows of `length`."""
+    return Validation(config, store, model, mesh, load_tokenizer(store.dataset / "tokenizer").token_bytes(), length)

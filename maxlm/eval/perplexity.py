@@ -62,8 +62,15 @@ class Validation:
     """The held-out block, evaluated batch by batch."""
 
     def __init__(
-        self, config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh, token_bytes_V: np.ndarray
+        self,
+        config: Config,
+        store: BlockStore,
+        model: DecoderFunction,
+        mesh: Mesh,
+        token_bytes_V: np.ndarray,
+        length: int = 0,
     ):
+        """`length`: of the rows, as the stage trains on; 0: the data set's seq_len."""
         self._store, self._token_bytes_V = store, token_bytes_V
         self._held_out = BlockStore(store.dataset, VALIDATION)
         if not self._held_out.has(0):
@@ -71,13 +78,26 @@ class Validation:
                 f"{self._held_out.folder(0)}: the data set holds nothing out (it takes two documents of a domain, and "
                 "config.produce.holdout above 0); --config.train.eval_every_blocks=0 trains without evaluation"
             )
-        manifest = self._held_out.verify(0)
-        rows = min(manifest.rows, config.train.eval_rows or manifest.rows)
+        info, length = store.info, length or store.info.seq_len
+        block = self._block_of(length)
+        manifest, batch = self._held_out.verify(block), info.batch_of(length, config.train.batch)
+        rows = config.train.eval_rows * (info.seq_len // length)  # as many tokens of each length
+        rows = min(manifest.rows, rows or manifest.rows)
         order = row_order(manifest.rows, 0, 0)[:rows]  # always the same rows, whatever the run's seed
         # Every process reads whole batches here: they are small, and the sums are then the same everywhere.
-        held_out = Bucket(self._held_out.source(0), store.info.row_format, order, config.train.batch)
+        held_out = Bucket(self._held_out.source(block, length), info.format_of(length), order, batch)
         self._batches = BlockBatches([held_out], seed=0, block=0)
         self._step, self._sharding = make_eval_step(model, mesh, config.train), batch_sharding(mesh)
+
+    def _block_of(self, length: int) -> int:
+        """The held-out documents in rows of `length`."""
+        for block in self._held_out.finished():
+            if length in self._held_out.manifest(block).rows_by_length:
+                return block
+        raise DataError(
+            f"{self._held_out.folder(0)}: no held-out block in rows of {length}; produce the data set again, or train "
+            "with --config.train.eval_every_blocks=0"
+        )
 
     def __call__(self, params: dict[str, Any]) -> dict[str, float]:
         """Loss in nats per token and bits per byte, over all and per domain."""

@@ -30,6 +30,8 @@ class RunRecord:
     step: int = 0
     total_steps: int = 0
     blocks: list[BlockRecord] = field(default_factory=list)
+    blocks_before: int = 0  # of the run that this one branched from
+    stages: list[dict[str, Any]] = field(default_factory=list)  # as the journal told their beginnings
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     checkpoints: list[int] = field(default_factory=list)
@@ -39,7 +41,7 @@ class RunRecord:
 
     @property
     def blocks_done(self) -> int:
-        return sum(not block.undone for block in self.blocks)
+        return self.blocks_before + sum(not block.undone for block in self.blocks)
 
 
 def collect_run(workdir: PathLike) -> RunRecord:
@@ -64,6 +66,10 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
         record.state, record.step = "training, or stopped without a word", event["step"]
         record.total_steps = event["total_steps"]
         _undo_blocks(record, event["step"])
+    elif name == "branched":
+        record.blocks_before = event["blocks_done"]
+    elif name == "stage_started":
+        record.stages.append(event)
     elif name == "block_finished":
         record.blocks.append(BlockRecord(event["block"], event["step"]))
         record.step = event["step"]
@@ -82,6 +88,7 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
 
 
 def _undo_blocks(record: RunRecord, step: int) -> None:
+    record.stages = [stage for stage in record.stages if stage["step"] <= step]
     for block in record.blocks:
         block.undone = block.undone or block.step > step
 

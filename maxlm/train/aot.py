@@ -93,7 +93,7 @@ def compile_step(config: Config, topology: str, seq_len: int) -> Compiled:
             config, model=dataclasses.replace(config.model, attention=BEST_FOR_DEVICE[devices[0].platform])
         )
     mesh = make_mesh(config.mesh, devices)
-    check_divides(config, mesh, [seq_len])
+    check_divides(config, mesh, {seq_len: config.train.batch})
     compiled = _compile(config, mesh, seq_len, topology, kind)
     memory, text = compiled.memory_analysis(), compiled.as_text()
     moved: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0])

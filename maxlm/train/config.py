@@ -1,9 +1,9 @@
 """Everything a training run can be told, with its defaults; the root of a config file."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import jax
 import ml_collections
@@ -69,6 +69,34 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class StageSettings:
+    """A part of a run, and what differs in it from the rest of the config: maxlm/train/stages.py."""
+
+    name: str
+    # Its length: blocks of the data set, or tokens, rounded to whole blocks. The last stage gives neither: it goes on
+    # until data.num_blocks are done.
+    blocks: int = 0
+    tokens: int = 0
+    changes: dict[str, Any] = field(default_factory=dict)  # "group.key" -> value, e.g. {"model.rope_base": 1e6}
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("config.stages: a stage without a name")
+        if min(self.blocks, self.tokens) < 0 or (self.blocks and self.tokens):
+            raise ConfigError(f"config.stages: {self.name!r}: give its length in blocks or in tokens, not below 0")
+
+
+@dataclass(frozen=True)
+class BranchSettings:
+    """The run that this one goes on from, in a folder of its own. `maxlm train --from=RUN` sets it."""
+
+    run: str = ""  # folder of that run; "": none, parameters are made anew
+    step: int = -1  # its checkpoint; -1: the newest
+    stage: str = ""  # of config.stages, to begin with; "": where that run stood
+    fresh: bool = False  # take the parameters alone: steps, blocks and the optimizer begin anew
+
+
+@dataclass(frozen=True)
 class Config:
     """The root of a config file."""
 
@@ -79,6 +107,8 @@ class Config:
     schedule: ScheduleConfig = ScheduleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     train: TrainSettings = TrainSettings()
+    stages: tuple[StageSettings, ...] = ()
+    branch: BranchSettings = BranchSettings()
 
     def __post_init__(self) -> None:
         if self.train.accumulate < 1:
@@ -94,18 +124,14 @@ class Config:
             raise ConfigError(f"config.optimizer.learning_rate: {self.optimizer.learning_rate} is not positive")
 
 
-def check_divides(config: Config, mesh: Mesh, lengths: Sequence[int]) -> None:
-    """Raises ConfigError, naming both sides, if model, batch or sequences can't be split evenly as asked."""
+def check_divides(config: Config, mesh: Mesh, rows: Mapping[int, int]) -> None:
+    """Raises ConfigError, naming both sides, if model, batch or sequences can't be split evenly as asked.
+
+    `rows`: length of sequences -> how many of them a step takes.
+    """
     ways, model = dict(mesh.shape), config.model
     batch_ways, parts = math.prod(ways[axis] for axis in BATCH_AXES), config.train.accumulate
     checks = [
-        ("train.batch", config.train.batch, "data × fsdp × stage", batch_ways),
-        (
-            "train.batch",
-            config.train.batch,
-            f"data × fsdp × stage, times train.accumulate={parts},",
-            batch_ways * parts,
-        ),
         ("model.num_heads", model.num_heads, "tensor", ways["tensor"]),
         ("model.num_kv_heads", model.num_kv_heads, "tensor", ways["tensor"]),
         ("model.mlp", model.mlp, "tensor", ways["tensor"]),
@@ -120,7 +146,16 @@ def check_divides(config: Config, mesh: Mesh, lengths: Sequence[int]) -> None:
     for key, size, axis, number in checks:
         if size % number:
             raise ConfigError(f"config.{key}={size} does not divide by the mesh's {axis}={number}")
-    for length in lengths:
+    for length, count in rows.items():
+        shorter = "" if count == config.train.batch else f" ({count} rows of {length} tokens)"
+        batch = f"config.train.batch={config.train.batch}{shorter}"
+        if count % batch_ways:
+            raise ConfigError(f"{batch} does not divide by the mesh's data × fsdp × stage={batch_ways}")
+        if count % (batch_ways * parts):
+            raise ConfigError(
+                f"{batch} does not divide by the mesh's data × fsdp × stage, times train.accumulate={parts},="
+                f"{batch_ways * parts}"
+            )
         if ways["context"] > 1 and length % (2 * ways["context"]):
             raise ConfigError(
                 f"config.mesh.context={ways['context']}: sequences of {length} tokens do not divide into "

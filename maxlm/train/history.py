@@ -1,7 +1,7 @@
 """What the journal of a run says: which blocks are left out, and rolling back to a block.
 
-Events: run_started, resumed, block_started, block_finished, checkpoint, evaluated, rollback, run_finished. Lines are
-only added; a rollback is one more line, and what came after its target counts as undone.
+Events: run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, evaluated, rollback,
+run_finished. Lines are only added; a rollback is one more line, and what came after its target counts as undone.
 """
 
 import hashlib
@@ -61,12 +61,24 @@ def next_block(block: int, skipped: set[int]) -> int:
     return block
 
 
-def first_blocks(count: int, skipped: set[int]) -> list[int]:
-    """The first `count` blocks that are not left out."""
+def blocks_from(first: int, count: int, skipped: set[int]) -> list[int]:
+    """`count` blocks from `first` on that are not left out."""
     blocks: list[int] = []
     while len(blocks) < count:
-        blocks.append(next_block(blocks[-1] + 1 if blocks else 0, skipped))
+        blocks.append(next_block(blocks[-1] + 1 if blocks else first, skipped))
     return blocks
+
+
+def began_stages(journal: Journal, step: int) -> dict[str, int]:
+    """The step at which each stage began that a run at `step` has entered; what was undone left out."""
+    began: dict[str, int] = {}
+    for event in journal.read():
+        if event["event"] == "stage_started":
+            began[event["stage"]] = event["step"]
+        elif event["event"] in ("rollback", "resumed", "run_started"):
+            stands_at = event["to_step"] if event["event"] == "rollback" else event["step"]
+            began = {stage: first for stage, first in began.items() if first <= stands_at}
+    return {stage: first for stage, first in began.items() if first <= step}
 
 
 def oldest_block(checkpoints: Checkpoints, block: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -29,7 +30,7 @@ _CONSISTENT_RMS = 0.2  # Muon's updates as large as AdamW's usually are, so that
 
 def make_optimizer(
     config: OptimizerConfig, schedule: optax.Schedule, width_multiplier: float = 1.0
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Clipping by the global norm, then the rule `config.name`, then what the config adds.
 
     `width_multiplier`: how much wider the model is than the one whose learning rate this is (muP).
@@ -37,7 +38,8 @@ def make_optimizer(
     Raises:
       ConfigError: the rule has no width transfer.
     """
-    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    # In the same place whether it clips or not, so that the optimizer's state looks the same.
+    parts = [optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()]
     parts.append(RULES[config.name](config, schedule))
     if width_multiplier != 1:
         if config.name not in _TRANSFERS:
@@ -54,25 +56,23 @@ def make_optimizer(
 def _adamw(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Loshchilov and Hutter, 2019 (arXiv 1711.05101)."""
     rule = optax.scale_by_adam(config.b1, config.b2, config.eps)
-    return optax.chain(rule, _decay(config), optax.scale_by_learning_rate(schedule))
+    return optax.chain(rule, _decay(config), _scale_by(schedule))
 
 
 def _lion(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Chen et al., 2023 (arXiv 2302.06675); wants a learning rate 3 to 10 times smaller than AdamW's."""
-    return optax.chain(
-        optax.scale_by_lion(config.b1, config.b2), _decay(config), optax.scale_by_learning_rate(schedule)
-    )
+    return optax.chain(optax.scale_by_lion(config.b1, config.b2), _decay(config), _scale_by(schedule))
 
 
 def _adafactor(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Shazeer and Stern, 2018 (arXiv 1804.04235): second moments as rows and columns, no first moment."""
     rule = optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
-    return optax.chain(rule, _decay(config), optax.scale_by_learning_rate(schedule))
+    return optax.chain(rule, _decay(config), _scale_by(schedule))
 
 
 def _sgd(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Nesterov's momentum `b1`; the decay is a part of the gradient."""
-    return optax.chain(_decay(config), optax.trace(config.b1, nesterov=True), optax.scale_by_learning_rate(schedule))
+    return optax.chain(_decay(config), optax.trace(config.b1, nesterov=True), _scale_by(schedule))
 
 
 def _muon(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -80,8 +80,8 @@ def _muon(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTr
 
     Tables, norms and biases take Adam's steps, with Nesterov's momentum too, and do not decay.
     """
-    return contrib.muon(
-        schedule,
+    rule = contrib.muon(
+        1.0,
         beta=config.muon_momentum,
         eps=config.eps,
         weight_decay=config.weight_decay,
@@ -90,6 +90,7 @@ def _muon(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTr
         consistent_rms=_CONSISTENT_RMS,
         muon_weight_dimension_numbers=_muon_dimensions,
     )
+    return optax.chain(rule, _scale_by(schedule, sign=1))  # contrib.muon has turned the sign already
 
 
 RULES: dict[str, Callable[[OptimizerConfig, optax.Schedule], optax.GradientTransformation]] = {
@@ -100,6 +101,26 @@ RULES: dict[str, Callable[[OptimizerConfig, optax.Schedule], optax.GradientTrans
     "sgd": _sgd,
 }
 _TRANSFERS = ("adamw", "lion", "adafactor")  # rules whose updates do not grow with the gradient
+
+
+def _scale_by(schedule: optax.Schedule, sign: int = -1) -> optax.GradientTransformationExtraArgs:
+    """Updates times the learning rate at the run's step, which `update` is given as `step`.
+
+    Not at this rule's own count, as optax has it: that would fall behind by each update that was left out.
+    """
+
+    def init(params: optax.Params) -> optax.ScaleByScheduleState:
+        return optax.ScaleByScheduleState(jnp.zeros([], jnp.int32))
+
+    def update(
+        updates: optax.Updates, state: Any, params: Any = None, *, step: Any = None, **_: Any
+    ) -> tuple[optax.Updates, optax.ScaleByScheduleState]:
+        step = state.count if step is None else step
+        rate = sign * schedule(step)
+        scaled = jax.tree.map(lambda leaf: jnp.asarray(rate, leaf.dtype) * leaf, updates)
+        return scaled, optax.ScaleByScheduleState(jnp.asarray(step + 1, jnp.int32))
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def decays(params: Any, tables: bool = True) -> Any:

@@ -45,7 +45,7 @@ def batch_loss(
 
 def make_train_step(
     model: DecoderFunction,
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformationExtraArgs,
     schedule: optax.Schedule,
     settings: TrainSettings,
     mesh: Mesh,
@@ -60,7 +60,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         (loss, nll_BT), grads = _gradients(model, settings, state.params, batch)
         grad_norm = optax.tree.norm(grads)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params, step=state.step)
         updated = optax.apply_updates(state.params, updates), opt_state
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         params, opt_state = jax.tree.map(

@@ -35,6 +35,7 @@ schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.every_steps
 train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks
 train.eval_rows train.peak_flops
+stages[].name stages[].blocks stages[].tokens stages[].changes branch.run branch.step branch.stage branch.fresh
 """
 
 DATA_KEYS = """
@@ -59,7 +60,7 @@ tokenizer.user_tokens tokenizer.characters tokenizer.character_coverage
 tokenizer.sample_bytes tokenizer.seed tokenizer.dirt tokenizer.dirt_lists
 mixture.by mixture.shares mixture.weights mixture.tokens mixture.temperature mixture.max_uses mixture.max_uses_of
 mixture.exhausted order.by order.descending order.noise order.lot select.decay select.spread_tokens
-stages[].name stages[].tokens stages[].mixture stages[].order
+stages[].name stages[].tokens stages[].mixture stages[].order stages[].row_lengths
 stages[].filter.domains stages[].filter.languages stages[].filter.sources stages[].filter.marks
 stages[].filter.without_marks stages[].filter.always_sources
 stages[].filter.scores[].score stages[].filter.scores[].min stages[].filter.scores[].max stages[].filter.scores[].top
@@ -71,7 +72,7 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-run_started resumed block_started block_finished checkpoint evaluated rollback run_finished
+run_started resumed branched stage_started block_started block_finished checkpoint evaluated rollback run_finished
 skip unskip
 """
 

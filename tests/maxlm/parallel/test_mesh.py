@@ -85,10 +85,10 @@ def test_slices_lie_along_the_axes_that_the_slow_network_joins():
 def test_what_the_mesh_cannot_split_is_named(changes, batch, sizes, message):
     config = Config(model=tiny.model(**changes), train=TrainSettings(batch=batch))
     with pytest.raises(ConfigError, match=message):
-        check_divides(config, tiny.mesh(*sizes), lengths=[8])
-    check_divides(Config(model=tiny.model()), tiny.mesh(2, 2, 2), lengths=[8])
+        check_divides(config, tiny.mesh(*sizes), {8: config.train.batch})
+    check_divides(Config(model=tiny.model()), tiny.mesh(2, 2, 2), {8: 8})
 
 
 def test_sequences_that_do_not_divide():
     with pytest.raises(ConfigError, match=r"config\.mesh\.context=2: sequences of 10 tokens do not divide into 4"):
-        check_divides(Config(model=tiny.model()), tiny.mesh(context=2), lengths=[10])
+        check_divides(Config(model=tiny.model()), tiny.mesh(context=2), {10: 8})

@@ -68,7 +68,7 @@ def _train(config: Config, workdir: Path, evaluate=None, devices: int = 1) -> Po
 def _stop_after(blocks: int):
     """An evaluation that ends the process after so many blocks, their checkpoints being written."""
 
-    def make_evaluate(config, store, model, mesh):
+    def make_evaluate(config, store, model, mesh, length):
         calls = iter(range(1, BLOCKS + 1))
 
         def evaluate(params):
@@ -252,8 +252,8 @@ def test_a_finished_run_has_nothing_to_do(config, undisturbed, final, tmp_path):
 def test_evaluates_after_every_block(config, tmp_path):
     """With the real held-out block."""
 
-    def validation(config, store, model, mesh):
-        return Validation(config, store, model, mesh, np.ones(tiny.VOCAB, np.int64))
+    def validation(config, store, model, mesh, length):
+        return Validation(config, store, model, mesh, np.ones(tiny.VOCAB, np.int64), length)
 
     _train(config, tmp_path, validation)
     evaluated = _events(tmp_path, "evaluated")

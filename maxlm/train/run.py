@@ -1,0 +1,303 @@
+"""What a run is made of, and how it is taken up: from nothing, from its newest checkpoint, or from another run's."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from rich.console import Console
+
+from maxlm import config as configs
+from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
+from maxlm.errors import CheckpointError, ConfigError
+from maxlm.journal import Journal
+from maxlm.models.decoder import DecoderFunction
+from maxlm.paths import PathLike, as_path, read_json, write_json
+from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
+from maxlm.train.config import BranchSettings, Config, check_divides
+from maxlm.train.hardware import peak_flops
+from maxlm.train.history import (
+    began_stages,
+    blocks_from,
+    journal_of,
+    next_block,
+    oldest_block,
+    reader_name,
+    resume_position,
+    skipped_blocks,
+)
+from maxlm.train.loader import BlockFeed
+from maxlm.train.metrics import MetricsWriter, ProgressLine
+from maxlm.train.optimizer import make_optimizer
+from maxlm.train.stages import Stage, Start, plan_stages, stage_of
+from maxlm.train.state import TrainState, abstract_state, init_state
+from maxlm.train.step import make_train_step
+
+Evaluate = Callable[[dict[str, Any]], dict[str, float]]
+MakeEvaluate = Callable[[Config, BlockStore, DecoderFunction, Mesh, int], Evaluate]  # int: length of rows
+
+
+@dataclass
+class Run:
+    """A run from its first stage to its last; nothing in here changes while it trains, but for `position`."""
+
+    config: Config
+    workdir: PathLike
+    store: BlockStore
+    stages: tuple[Stage, ...]
+    checkpoints: Checkpoints
+    journal: Journal
+    line: ProgressLine
+    metrics: MetricsWriter
+    skipped: set[int]
+    position: Position
+    start: Start
+    restores: bool  # whether it had a checkpoint when it was taken up
+    changed: dict[str, Any]  # keys of the config that differ from the last time, with both values
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that reads the next block."""
+        return stage_of(self.stages, self.position.block)
+
+    @property
+    def total_steps(self) -> int:
+        return self.stages[-1].end_step
+
+    @property
+    def is_done(self) -> bool:
+        return self.position.blocks_done >= self.config.data.num_blocks
+
+    def close(self) -> None:
+        self.line.close()
+        self.metrics.close()
+        self.checkpoints.close()
+
+
+@dataclass
+class Trainer:
+    """What a stage trains with."""
+
+    stage: Stage
+    mesh: Mesh
+    model: DecoderFunction
+    step: Callable
+    feed: BlockFeed
+    evaluate: Evaluate | None
+    peak: float  # FLOP/s of all devices
+
+
+def open_run(config: Config, workdir: PathLike, store: BlockStore) -> Run:
+    """Takes up the run in `workdir` where it stands; nothing is computed yet.
+
+    Raises:
+      ConfigError, CheckpointError: a config that does not fit the data set, or the run's checkpoints.
+    """
+    config = _resolved(config, store)
+    first = jax.process_index() == 0  # of several processes, one writes journal, metrics and config
+    checkpoints, journal = Checkpoints(workdir, config.checkpoint.keep), journal_of(workdir, writes=first)
+    skipped = skipped_blocks(journal)
+    steps = checkpoints.steps()
+    start = _start(config.branch, journal, store)
+    position = Position(start.step, start.blocks_done, next_block(start.block, skipped))
+    if steps:
+        meta = checkpoints.meta(steps[-1])
+        check_model(meta, config.model, checkpoints.folder / str(steps[-1]))
+        position = resume_position(meta.position, skipped)
+    stages = _plan(config, store, skipped, start, began_stages(journal, position.step))
+    console, file, plain = Console(quiet=not first), as_path(workdir) / "config.json", configs.to_dict(config)
+    changed = configs.diff(read_json(file, "config of the run"), plain) if steps and file.exists() else {}
+    for key, (before, after) in changed.items():
+        console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
+    if first:
+        write_json(file, plain)
+    return Run(
+        config=config,
+        workdir=workdir,
+        store=store,
+        stages=stages,
+        checkpoints=checkpoints,
+        journal=journal,
+        line=ProgressLine(console, stages[-1].end_step, position.step),
+        metrics=MetricsWriter(workdir, position.step, writes=first),
+        skipped=skipped,
+        position=position,
+        start=start,
+        restores=bool(steps),
+        changed=changed,
+    )
+
+
+def _plan(
+    config: Config, store: BlockStore, skipped: set[int], start: Start, began: dict[str, int]
+) -> tuple[Stage, ...]:
+    if start.block and not start.stage:  # a branch that enters no other stage goes on with the plan of the whole run
+        start = Start()
+    to_read = blocks_from(start.block, config.data.num_blocks - start.blocks_done, skipped)
+    return plan_stages(config, store.info, to_read, start, began)
+
+
+def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resumes: bool) -> tuple[Trainer, TrainState]:
+    """All that the stage at hand trains with, and the state: restored, or fresh. Within ``jax.set_mesh(mesh)``.
+
+    `resumes`: whether this is the first stage that this process works on.
+    """
+    stage, store = run.stage, run.store
+    config, rows = stage.config, stage.rows(store.info)
+    check_divides(config, mesh, rows)
+    model = DecoderFunction(config.model)
+    tx = make_optimizer(config.optimizer, stage.schedule, config.model.width_multiplier)
+    state = _state(run, config, model, tx, mesh)
+    _tell_beginning(run, stage, mesh, resumes)
+    data, train = config.data, config.train
+    trainer = Trainer(
+        stage=stage,
+        mesh=mesh,
+        model=model,
+        step=make_train_step(model, tx, stage.schedule, train, mesh, num_domains=len(store.info.domains)),
+        feed=BlockFeed(
+            store, batch=train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=run.line.say
+        ),
+        evaluate=make_evaluate(config, store, model, mesh, next(iter(rows))) if make_evaluate else None,
+        peak=mesh.size * peak_flops(mesh.devices.flat[0], train.peak_flops),
+    )
+    return trainer, state
+
+
+def save(run: Run, trainer: Trainer, state: TrainState, position: Position) -> None:
+    """Begins a checkpoint and says so in the journal."""
+    model = trainer.model.config
+    config = {**configs.to_dict(trainer.stage.config), "model": configs.to_dict(model)}
+    run.checkpoints.save(state, Meta(position, config, model.vocab_size))
+    run.journal.append("checkpoint", step=position.step, finished_block=position.finished_block, batch=position.batch)
+
+
+def tell_producer(run: Run, block: int, finished: bool) -> None:
+    """Where the run stands, for the data process."""
+    if jax.process_index() == 0:
+        position = ReaderPosition(block, finished, oldest_block(run.checkpoints, block))
+        report_progress(run.store.dataset, reader_name(run.workdir), position)
+
+
+def _tell_beginning(run: Run, stage: Stage, mesh: Mesh, resumes: bool) -> None:
+    position, journal = run.position, run.journal
+    if resumes:
+        journal.append(
+            "resumed" if run.restores else "run_started",
+            step=position.step,
+            total_steps=run.total_steps,
+            block=position.block,
+            config_digest=configs.digest(configs.to_dict(run.config)),
+            devices=f"{mesh.size} × {mesh.devices.flat[0].device_kind}",
+            mesh=dict(mesh.shape),
+            changed=run.changed,
+        )
+        tell_producer(run, position.block, finished=False)  # which then knows that somebody waits for the first block
+    if run.config.stages and stage.name not in began_stages(journal, position.step):
+        journal.append("stage_started", stage=stage.name, step=position.step, block=position.block, steps=stage.steps)
+        run.line.say(f"stage {stage.name}: from step {position.step}, block {position.block}, {stage.steps} steps")
+
+
+def _start(branch: BranchSettings, journal: Journal, store: BlockStore) -> Start:
+    """Where the run began, or is to begin."""
+    for event in journal.read():
+        if event["event"] == "branched":
+            return Start(event["block"], event["step"], event["blocks_done"], event["stage"])
+    if not branch.run:
+        return Start()
+    source = Checkpoints(branch.run)
+    meta = source.meta(choose_step(source, None if branch.step < 0 else branch.step))
+    source.close()
+    position = meta.position
+    if position.batch:
+        raise CheckpointError(
+            f"{branch.run}: the checkpoint of step {position.step} stands in the middle of a block; branch from one at "
+            "a block's end"
+        )
+    same = meta.config["data"]["dataset"] == os.fspath(store.dataset)
+    if branch.fresh or not same:
+        position = Position(step=0 if branch.fresh else position.step)
+    return Start(position.block, position.step, position.blocks_done, branch.stage)
+
+
+def _resolved(config: Config, store: BlockStore) -> Config:
+    """The config with the data set's vocabulary and place filled in.
+
+    Raises:
+      ConfigError: the config asks for another vocabulary than the data set has.
+    """
+    if config.model.vocab_size not in (0, store.info.vocab_size):
+        raise ConfigError(
+            f"config.model.vocab_size={config.model.vocab_size}, but the data set's vocabulary has "
+            f"{store.info.vocab_size} entries; leave it at 0 to take the data set's"
+        )
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, vocab_size=store.info.vocab_size),
+        # absolute, so that rollback and eval find it from anywhere
+        data=dataclasses.replace(config.data, dataset=os.fspath(store.dataset)),
+    )
+
+
+def _state(
+    run: Run, config: Config, model: DecoderFunction, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The newest checkpoint's state on this mesh; without one, the branch's, or a fresh one."""
+    steps = run.checkpoints.steps()
+    if steps:
+        meta = run.checkpoints.meta(steps[-1])
+        if meta.position.batch:
+            _check_same_batches(meta, config)
+        return run.checkpoints.restore(steps[-1], abstract_state(model, tx, mesh))
+    if config.branch.run:
+        return _branched(run, config, model, tx, mesh)
+    return init_state(model, tx, mesh, config.train.seed)
+
+
+def _branched(
+    run: Run, config: Config, model: DecoderFunction, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The state of another run's checkpoint, written into this run's folder too: it then needs the other no more."""
+    branch, start, source = config.branch, run.start, Checkpoints(config.branch.run)
+    step = choose_step(source, None if branch.step < 0 else branch.step)
+    meta = source.meta(step)
+    check_model(meta, config.model, source.folder / str(step))
+    abstract = abstract_state(model, tx, mesh)
+    if branch.fresh:
+        state = init_state(model, tx, mesh, config.train.seed)
+        state = state._replace(params=source.restore_params(step, abstract.params))
+    else:
+        state = source.restore(step, abstract)
+    source.close()
+    run.journal.append(
+        "branched",
+        run=os.fspath(as_path(branch.run)),
+        from_step=step,
+        step=start.step,
+        block=start.block,
+        blocks_done=start.blocks_done,
+        stage=start.stage,
+        fresh=branch.fresh,
+    )
+    saved = {**configs.to_dict(config), "model": configs.to_dict(model.config)}
+    position = dataclasses.replace(run.position, finished_block=start.block - 1)
+    run.checkpoints.save(state, Meta(position, saved, model.config.vocab_size))
+    run.checkpoints.wait()
+    return state
+
+
+def _check_same_batches(meta: Meta, config: Config) -> None:
+    """Raises ConfigError if a checkpoint within a block would go on with other batches than it began with."""
+    for key, saved, now in (
+        ("train.batch", meta.config["train"]["batch"], config.train.batch),
+        ("data.seed", meta.config["data"]["seed"], config.data.seed),
+    ):
+        if saved != now:
+            raise ConfigError(
+                f"config.{key}={now}, but the newest checkpoint stands in the middle of a block read with {saved}: "
+                "rows would be read twice or not at all; finish the block first, or roll back to its start"
+            )
