@@ -21,9 +21,10 @@ COMMANDS = {
     "compile": "compile the training step for a TPU slice that is not there: does it fit, how fast could it be",
     "plan": "from what is known of a run (parameters, tokens, compute, chips, days, loss …) all the rest",
     "fit": "fit laws to runs: loss by size and tokens, learning rates, mixtures, curricula, benchmarks",
+    "sweep": "train many small runs from one file, several at a time; the same command again goes on",
 }
 
-_CONFIGURED = {"train", "eval", "compile", "plan"}  # commands that take --config.a.b=v
+_CONFIGURED = {"train", "eval", "compile", "plan", "sweep"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,26 +11,29 @@ from maxlm.scaling.figures import figure, series
 from maxlm.scaling.points import Array, Points
 
 _EXACT_UP_TO = 14  # pairs; their signs are then all tried
+_SETTINGS = ("params", "tokens", "learning_rate", "batch")  # that two runs of a pair share
 
 
 def fit(points: Points, by: str, baseline: str | None = None) -> dict[str, Any]:
-    """Every value of the column `by` against the baseline, on runs of equal seeds.
+    """Every value of the column `by` against the baseline, on runs of equal seeds and sizes.
 
-    Differences are paired by seed where the same seeds were run, else Welch's test is used; p-values are Holm's, so
+    Differences are paired where the same seeds, sizes and rates were run, else Welch's test is used; p-values are Holm's, so
     that with many comparisons chance does not pass for a finding.
 
     Raises:
       DataError: one kind only, or a single run of a kind.
     """
     words, losses = points.word(by), points.number("loss")
-    seeds = points.word("seed") if points.has("seed") else [str(i) for i in range(len(losses))]
+    columns = [points.word(name) for name in ("seed", *_SETTINGS) if points.has(name)]
+    places = ["-".join(values) for values in zip(*columns, strict=True)] or [str(i) for i in range(len(losses))]
     runs: dict[str, dict[str, float]] = {}
-    for word, seed, loss in zip(words, seeds, losses.tolist(), strict=True):
-        if seed in runs.setdefault(word, {}):
+    for word, place, loss in zip(words, places, losses.tolist(), strict=True):
+        if place in runs.setdefault(word, {}):
             raise DataError(
-                f"{points.source}: {by}={word} has two runs of seed {seed}; other settings differ, split them"
+                f"{points.source}: two runs of {by}={word} with the same seed and settings ({place}); other settings "
+                "differ: choose runs with --where"
             )
-        runs[word][seed] = loss  # fmt: skip
+        runs[word][place] = loss
     if len(runs) < 2:
         raise DataError(f"{points.source}: {by} has one value only, {words[0]!r}; nothing to compare")
     if few := [word for word, of in runs.items() if len(of) < 2]:
@@ -61,7 +64,7 @@ def _compare(name: str, runs: dict[str, float], base: dict[str, float]) -> dict[
     if len(common) >= 2:
         differences = np.array([runs[seed] - base[seed] for seed in common])
         low, high = _interval(differences)
-        found = {"test": "paired by seed, signs permuted", "pairs": len(common), "p": _sign_test(differences)}
+        found = {"test": "paired, signs permuted", "pairs": len(common), "p": _sign_test(differences)}
         paired: Any = stats.ttest_1samp(differences, 0.0)
         found["p_t"] = float(paired.pvalue)
         return {"name": name, "difference": float(differences.mean()), "interval": [low, high], **found}

@@ -36,7 +36,10 @@ def test_a_run_of_two_stages_and_a_branch(dataset, tmp_path):
         (["--stage=anneal"], "--from-step, --stage and --fresh need --from=RUN"),
         (["--from=/nowhere"], "--from=/nowhere: not a run (no checkpoints)"),
         (["--config.stages=[1]"], "config.stages[0]: expected a group of keys, found 1"),
-        (['--config.stages=[{"name": "a", "block": 2}]'], "config.stages[0].block: unknown key; did you mean 'blocks'?"),
+        (
+            ['--config.stages=[{"name": "a", "block": 2}]'],
+            "config.stages[0].block: unknown key; did you mean 'blocks'?",
+        ),
     ],
 )
 def test_mistakes(dataset, tmp_path, more, message):

@@ -56,5 +56,5 @@ def test_what_cannot_be_compared():
         compare.fit(runs(0), "order", "none")
     made = runs(0)
     made.columns["seed"][1] = 0
-    with pytest.raises(DataError, match="two runs of seed 0"):
+    with pytest.raises(DataError, match="two runs of order=random with the same seed"):
         compare.fit(made, "order")
