@@ -17,8 +17,8 @@ _SETTINGS = ("params", "tokens", "learning_rate", "batch")  # that two runs of a
 def fit(points: Points, by: str, baseline: str | None = None) -> dict[str, Any]:
     """Every value of the column `by` against the baseline, on runs of equal seeds and sizes.
 
-    Differences are paired where the same seeds, sizes and rates were run, else Welch's test is used; p-values are Holm's, so
-    that with many comparisons chance does not pass for a finding.
+    Differences are paired where the same seeds, sizes and rates were run, else Welch's test is used; p-values are
+    Holm's, so that with many comparisons chance does not pass for a finding.
 
     Raises:
       DataError: one kind only, or a single run of a kind.
