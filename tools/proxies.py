@@ -19,6 +19,7 @@ import numpy as np
 
 DOMAINS = ("en", "code", "zh")
 BLOCKS = 4  # of a mixture
+BOUNDS = "en=0.05:1,code=0.05:1,zh=0.05:1"  # of what is recommended
 
 
 def main() -> int:
@@ -40,6 +41,19 @@ def main() -> int:
             rounded = [round(float(share), 3) for share in shares[:-1]]
             produce(data, prepared, out / "mixtures" / f"m{i:02d}", [*rounded, round(1 - sum(rounded), 3)])
         sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")
+        if not (out / "mixture.json").exists():
+            run(f"maxlm fit --data={out / 'mixed'} --kind=mixture --out={out / 'mixture.json'} --bound=" + BOUNDS)
+        best = json.loads((out / "mixture.json").read_text())["constants"]
+        compared = {"natural": natural_shares(out / "natural"), "best": [best[f"share/{name}"] for name in DOMAINS]}
+        for name, shares in compared.items():
+            rounded = [round(share, 3) for share in shares[:-1]]
+            produce(data, prepared, out / "mixtures" / name, [*rounded, round(1 - sum(rounded), 3)])
+        sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")
+        for line in (out / "mixed" / "results.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            if row["data"] in compared:
+                losses = {name: round(row[f"loss/{name}"], 4) for name in DOMAINS}
+                print(f"{row['data']}: {losses}, mean {sum(losses.values()) / len(losses):.4f}")
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return 0
 
@@ -57,6 +71,13 @@ def produce(data: str, prepared: Path, dataset: Path, shares: list[float] | None
         more = shlex.quote(f"--config.mixture.shares={named}") + f" --config.produce.num_blocks={BLOCKS}"
     run(f"maxlm-data produce {data} --dataset={dataset} {more}")
     (dataset / "done").touch()
+
+
+def natural_shares(dataset: Path) -> list[float]:
+    """Shares of the domains in the blocks of a data set that names none: as the corpus has them."""
+    manifests = [json.loads(path.read_text()) for path in sorted(dataset.glob("blocks/*/manifest.json"))]
+    tokens = [sum(manifest["domain_tokens"][name] for manifest in manifests) for name in DOMAINS]
+    return [number / sum(tokens) for number in tokens]
 
 
 def sweep(file: str, workdir: Path) -> None:

@@ -41,7 +41,9 @@ def test_depth_and_width_grow_together():
 
 @pytest.mark.parametrize("params", [1e5, 1e6, 3e6])
 def test_small_proxies(params):
-    assert num_params(suggest(params, Wishes(vocab_size=512))) == pytest.approx(params, rel=0.051 if params >= 1e6 else 0.13)
+    assert num_params(suggest(params, Wishes(vocab_size=512))) == pytest.approx(
+        params, rel=0.051 if params >= 1e6 else 0.13
+    )
 
 
 def test_what_cannot_be():
