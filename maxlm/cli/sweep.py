@@ -1,8 +1,9 @@
 """`maxlm sweep --sweep=FILE --workdir=SWEEP`"""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from etils import epath
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -40,8 +41,6 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     with exclusive(folder / ".lock", f"{folder}: this sweep is running already"):
         write_json(folder / "sweep.json", configs.to_dict(sweep))
         statuses = _run(sweep, listed, folder, console)
-    listing = [{"run": s.job.name, "state": s.state, "note": s.note} for s in statuses]
-    write_json(folder / "status.json", {"runs": listing})
     count = {state: sum(s.state == state for s in statuses) for state in _MARKS}
     console.print(
         f"{count['done']} of {len(statuses)} runs done; results in {folder / 'results.jsonl'}", soft_wrap=True
@@ -60,11 +59,25 @@ def _summary(sweep: Sweep, listed: list[Job]) -> str:
     return text + (f"; branching saves {saved_share(sweep):.0%} of the blocks" if sweep.branch else "")
 
 
-def _run(sweep: Sweep, listed: list[Job], folder, console: Console) -> list[Status]:
+def _run(sweep: Sweep, listed: list[Job], folder: epath.Path, console: Console) -> list[Status]:
     if not console.is_terminal:
-        return run_all(sweep, listed, folder, _Lines(console))
+        return run_all(sweep, listed, folder, _Kept(folder, _Lines(console)))
     with Live(console=console, refresh_per_second=4) as live:
-        return run_all(sweep, listed, folder, lambda statuses: live.update(_table(statuses)))
+        return run_all(sweep, listed, folder, _Kept(folder, lambda statuses: live.update(_table(statuses))))
+
+
+class _Kept:
+    """Keeps status.json as things are, so that a report can be made at any time, and tells further."""
+
+    def __init__(self, folder: epath.Path, tell: Callable[[Sequence[Status]], None]):
+        self.folder, self.tell, self.written = folder, tell, None
+
+    def __call__(self, statuses: Sequence[Status]) -> None:
+        listing = [{"run": s.job.name, "state": s.state, "note": s.note} for s in statuses]
+        if listing != self.written:
+            write_json(self.folder / "status.json", {"runs": listing})
+            self.written = listing
+        self.tell(statuses)
 
 
 class _Lines:

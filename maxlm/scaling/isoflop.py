@@ -33,14 +33,14 @@ def fit(points: Points, *, refits: int, seed: int) -> dict[str, Any]:
     centres = np.array([np.exp(np.log(flops[rows]).mean()) for rows, _ in valleys])
     best = np.array([valley[0] for _, valley in valleys])
     exponent, intercept = np.polyfit(np.log(centres), np.log(best), 1)
-    draws = np.array(_refits([rows for rows, _ in valleys], params, flops, losses, refits, seed))
+    draws = _refits([rows for rows, _ in valleys], params, flops, losses, refits, seed)
     held_out = _held_out(centres, best)
     return {
         "kind": "isoflop", "data": points.source, "points": len(losses), "form": "N = coefficient * C^exponent",
         "constants": {"coefficient": float(np.exp(intercept)), "exponent": float(exponent)},
         "intervals": {
-            "coefficient": np.exp(np.quantile(draws[:, 1], [0.025, 0.975])).tolist(),
-            "exponent": np.quantile(draws[:, 0], [0.025, 0.975]).tolist(),
+            "coefficient": np.exp(np.quantile(draws[:, 1], [0.025, 0.975])).tolist() if len(draws) else None,
+            "exponent": np.quantile(draws[:, 0], [0.025, 0.975]).tolist() if len(draws) else None,
         },
         "budgets": [
             {"flops": c, "params": n, "tokens": c / (6 * n), "loss": valley[1]}
@@ -71,10 +71,8 @@ def _valley(params: Array, losses: Array) -> tuple[float, float, Array] | None:
     return float(np.exp(lowest + x.mean())), float(np.polyval(curve, lowest)), np.append(curve, x.mean())
 
 
-def _refits(
-    budgets: list[Rows], params: Array, flops: Array, losses: Array, refits: int, seed: int
-) -> list[tuple[float, float]]:
-    """Exponent and intercept, the runs of each budget drawn anew."""
+def _refits(budgets: list[Rows], params: Array, flops: Array, losses: Array, refits: int, seed: int) -> Array:
+    """Exponents and intercepts `[refits, 2]`, the runs of each budget drawn anew; fewer where no valley is left."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(refits):
         best = []
@@ -86,7 +84,7 @@ def _refits(
             x, y = np.array(best).T
             exponent, intercept = np.polyfit(x, y, 1)
             found.append((float(exponent), float(intercept)))
-    return found or [(np.nan, np.nan)]
+    return np.array(found)
 
 
 def _held_out(centres: Array, best: Array) -> dict[str, Any] | None:

@@ -26,11 +26,12 @@ class TrainingMemory:
     optimizer: float
     gradients: float  # float32; accumulation sums them up in one more copy
     activations: float  # what the forward pass keeps, and the layer that the backward pass is at
+    gathered: float  # what fsdp brings together at a time: a layer and the embedding, in the computation's dtype
     logits: float
 
     @property
     def total(self) -> float:
-        return self.params + self.optimizer + self.gradients + self.activations + self.logits
+        return self.params + self.optimizer + self.gradients + self.activations + self.gathered + self.logits
 
 
 def training(
@@ -60,7 +61,8 @@ def training(
         params=params,
         optimizer=params * (_MOMENTS[optimizer] + (1 if ema else 0)),
         gradients=params * (2 if accumulate > 1 else 1),
-        activations=tokens * (layers * kept + 2 * whole),  # the layer at hand, and its gradients
+        activations=tokens * (layers * kept + whole),
+        gathered=_gathered(model, ways),
         logits=3 * logits,
     )
 
@@ -75,6 +77,16 @@ def activation_bytes(model: ModelConfig, tensor: int = 1) -> tuple[float, float]
     whole += 4 * (4 * residual + model.num_heads / tensor + 4)
     products = each * (2 * residual + heads + 2 * kv + (2 if model.mlp_kind == "swiglu" else 1) * mlp)
     return {"none": whole, "dots": products, "full": each * residual}[model.remat], whole
+
+
+def _gathered(model: ModelConfig, ways: Mapping[str, int]) -> float:
+    split = math.prod(ways[axis] for axis in RULES["embed"])
+    if split == 1:
+        return 0.0
+    one = {**ways, **dict.fromkeys(RULES["embed"], 1), STAGE: model.num_layers}  # a single layer, whole over fsdp
+    largest = max(_share(tensor, model, one) for tensor in cost.tensors(model) if not tensor.in_layers)
+    layer = sum(_share(tensor, model, one) for tensor in cost.tensors(model) if tensor.in_layers)
+    return (2 if model.dtype == "bfloat16" else 4) * (layer + largest)
 
 
 def _share(tensor: cost.Tensor, model: ModelConfig, ways: Mapping[str, int]) -> float:

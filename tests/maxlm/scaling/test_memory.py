@@ -74,6 +74,16 @@ def test_less_is_kept_with_more_devices():
     assert halved.activations == pytest.approx(split.activations / 2)
 
 
+def test_a_step_that_was_compiled():
+    """1.2B on v5e:4x4, 64 rows of 4096: `maxlm compile` finds 30 % of 16 GiB in use at the peak."""
+    model = dataclasses.replace(suggest(1.2e9), remat="full")
+    found = memory.training(model, {"fsdp": 16}, batch=64, seq_len=4096)
+    assert found.total / 2**30 / 16 == pytest.approx(0.30, abs=0.03)
+    assert found.gathered == 2 * (
+        model.vocab_size * model.embed + sum(t.size for t in cost.tensors(model) if t.in_layers)
+    )
+
+
 def test_the_cache_is_what_generation_makes():
     model = tiny.model()
     cache = jax.eval_shape(lambda: empty_cache(model, 3, 20))
