@@ -76,6 +76,12 @@ def number(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
+    if arguments.topology and not arguments.suggest:
+        raise ConfigError(
+            "--topology compiles what --suggest=FILE writes; for a config of your own there is maxlm compile"
+        )
+    if arguments.suggest and arguments.config:
+        raise ConfigError("--suggest writes a config of its own; leave --config out")
     chosen = read_law(arguments.fit) if arguments.fit else law(arguments.law)
     names = [field.name for field in dataclasses.fields(Known)]
     known = Known(**{name: getattr(arguments, name) for name in names})
@@ -98,6 +104,8 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         known = dataclasses.replace(known, params=float(cost.num_params(config.model)))
         per_token = cost.flops_per_token(config.model, arguments.seq_len).model
     plan = solve(known, chosen, per_token)
+    if config is None and plan.chip and plan.chips is None:
+        plan.assumptions.append("memory per device is not told without --chips or --mesh")
     mesh = _mesh(arguments.mesh, config, plan)
     model = config.model if config is not None else _shape(plan, mesh, arguments)
     if mesh is None and model is not None:
@@ -178,7 +186,8 @@ def _training(
         if each % parts == 0 and (
             not plan.chip or answer.of_training(model, found, plan.chip)["share"] < _LEFT_TO_THE_COMPILER
         ):
-            break
+            return found
+    plan.warnings.append("does not fit these chips with one row at a time on each: more chips, or --mesh with tensor")
     return found
 
 

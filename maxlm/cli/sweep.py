@@ -1,6 +1,7 @@
 """`maxlm sweep --sweep=FILE --workdir=SWEEP`"""
 
 import argparse
+import signal
 from collections.abc import Callable, Sequence
 
 from etils import epath
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
             console.print(f"{job.name}: {' '.join(job.arguments)}", soft_wrap=True)
         return
     folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, _interrupted)  # as Ctrl-C: the runs are stopped too, and go on with the same command
     with exclusive(folder / ".lock", f"{folder}: this sweep is running already"):
         write_json(folder / "sweep.json", configs.to_dict(sweep))
         statuses = _run(sweep, listed, folder, console)
@@ -51,6 +53,10 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
             f"{count['failed']} runs failed, {count['blocked']} could not start; {first.job.name}: {first.note} "
             f"(see its log.txt in {folder / 'runs' / first.job.name}); mend it and give the same command again"
         )
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _summary(sweep: Sweep, listed: list[Job]) -> str:

@@ -59,6 +59,11 @@ def test_a_suggestion_is_a_config_that_loads(plan, capsys, tmp_path):
     assert config["mesh"]["tensor"] == 4
 
 
+def test_what_does_not_fit_is_said(capsys):
+    assert main(["plan", "--params=70B", "--tokens=1T", "--chips=4", "--chip=a100"]) == 0
+    assert "does not fit these chips" in capsys.readouterr().out
+
+
 def test_memory_where_it_is_used_gives_the_size(plan):
     found = plan("--inference-gib=72")
     assert 35e9 < found["parameters"] < 38.6e9
@@ -78,6 +83,8 @@ def test_memory_where_it_is_used_gives_the_size(plan):
         (["--params=1B", "--config.model.mlp=8"], "--config=FILE"),
         (["--params=1B", "--fit=nowhere.json"], "nowhere.json"),
         (["--params=50M", "--mesh=tensor=64"], "tensor=64"),
+        (["--params=1B", "--topology=v5e:4x4"], "--suggest=FILE"),
+        (["--config=configs/llama3_8b.py", "--tokens=1T", "--suggest=x.py"], "leave --config out"),
     ],
 )
 def test_mistakes(capsys, line, words):

@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
+import subprocess
+import time
 
 import pytest
 
 from maxlm.cli.main import main
-from tests.runs import make_tokenised_dataset, maxlm
+from tests.runs import ROOT, command, environment, make_tokenised_dataset, maxlm
 
 FILE = """
 from maxlm.scaling.sweep import base
@@ -100,6 +103,25 @@ def test_sizes_by_parameters(capsys, dataset, tmp_path):
     )
     assert main(["sweep", f"--sweep={tmp_path / 'sweep.py'}", f"--workdir={tmp_path}", "--dry-run"]) == 0
     assert "--config.model.embed=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_leaves_no_runs_behind(dataset, tmp_path, srun, how):
+    pid = tmp_path / "pid"
+    (srun.parent / "bin" / "srun").write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}\nexec sleep 300\n")
+    line = ["sweep", sweep_file(tmp_path, dataset), f"--workdir={tmp_path / 'out'}", "--config.runner=slurm"]
+    process = subprocess.Popen(command(line), env=environment(), cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 120
+        while not pid.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(how)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.communicate()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.parametrize(
