@@ -19,6 +19,7 @@ import numpy as np
 
 DOMAINS = ("en", "code", "zh")
 BLOCKS = 4  # of a mixture
+LEAST = 0.02  # share of a domain in a mixture that is tried
 BOUNDS = "en=0.05:1,code=0.05:1,zh=0.05:1"  # of what is recommended
 
 
@@ -37,7 +38,8 @@ def main() -> int:
     produce(data, prepared, out / "natural", None)
     sweep(f"configs/sweeps/proxies.py:{out / 'natural'}", out / "sizes")
     if args.mixtures:
-        for i, shares in enumerate(np.random.default_rng(0).dirichlet(np.ones(len(DOMAINS)), args.mixtures)):
+        drawn = np.random.default_rng(0).dirichlet(np.ones(len(DOMAINS)), args.mixtures)
+        for i, shares in enumerate(LEAST + (1 - LEAST * len(DOMAINS)) * drawn):
             rounded = [round(float(share), 3) for share in shares[:-1]]
             produce(data, prepared, out / "mixtures" / f"m{i:02d}", [*rounded, round(1 - sum(rounded), 3)])
         sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")

@@ -25,7 +25,12 @@ def fit_all(points: Points) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
 
 
 def _comparable(points: Points, kind: str) -> Points:
-    """For laws of sizes, the best run at each size and budget, whatever else was tried there; for others all runs."""
+    """For laws of sizes, the best run at each size and budget, whatever else was tried there; for mixtures the runs of
+    that size and budget at which most were tried; for others all runs."""
+    if kind == "mixture" and points.domains():
+        places = list(zip(points.word("size"), points.word("blocks"), strict=True)) if points.has("size") else []
+        most = max(places, key=places.count, default=None)
+        return points.only(np.array([i for i, place in enumerate(places) if place == most], int)) if places else points
     if kind not in ("loss", "isoflop"):
         return points
     losses, keys = points.number("loss"), np.stack([points.number("params"), points.number("tokens")], axis=1)

@@ -16,6 +16,7 @@ from maxlm.scaling.figures import figure, series
 from maxlm.scaling.points import Array, Points
 
 _FOLDS = 6
+_SAME = 0.1  # of a logarithm: sizes and tokens that are the same but for rows of a block
 _TRIED = 20_000  # mixtures that are looked at before the best is refined
 Law = Callable[[Array], Array]  # shares [points, domains] -> losses [points]
 
@@ -42,6 +43,7 @@ def fit(
     """
     domains, shares = points.domains(), points.shares()
     targets = _targets(points, weights)
+    _check_one_size(points)
     losses = np.stack([points.number(column) for column in targets], axis=1)
     fewest = len(domains) + 3
     if len(shares) < fewest:
@@ -70,6 +72,16 @@ def fit(
         "other_laws": {name: float(np.abs(error @ weight).mean()) for name, error in errors.items()},
         "figures": _figures(domains, targets, shares, losses, errors[kind]),
     }  # fmt: skip
+
+
+def _check_one_size(points: Points) -> None:
+    """Raises DataError if the runs differ by more than their mixture."""
+    for name in ("params", "tokens"):
+        if points.has(name) and np.ptp(np.log(points.number(name))) > _SAME:
+            raise DataError(
+                f"{points.source}: runs of different {name}; a mixture law is of runs that differ in their mixture only: "
+                "choose them, as --where size=NAME --where blocks=N"
+            )
 
 
 def _targets(points: Points, weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -69,5 +69,11 @@ def test_what_cannot_be_fitted():
         mixture.fit(runs(), weights={"cod": 1.0})
     with pytest.raises(ConfigError, match=r"least shares sum to 1\.2"):
         mixture.fit(runs(), bounds={"zh": (0.6, 1), "en": (0.6, 1)})
+    mixed = runs()
+    mixed.columns["params"] = np.array([1e6] * 6 + [2e6] * 6)
+    with pytest.raises(
+        DataError, match="runs of different params; a mixture law is of runs that differ in their mixture"
+    ):
+        mixture.fit(mixed)
     with pytest.raises(DataError, match=r"row 2: shares sum to 0.7"):
         mixture.fit(points(share__a=[0.5, 0.5], share__b=[0.5, 0.2], loss=[1, 1]))
