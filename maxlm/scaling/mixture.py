@@ -79,7 +79,7 @@ def _check_one_size(points: Points) -> None:
     for name in ("params", "tokens"):
         if points.has(name) and np.ptp(np.log(points.number(name))) > _SAME:
             raise DataError(
-                f"{points.source}: runs of different {name}; a mixture law is of runs that differ in their mixture only: "
+                f"{points.source}: runs of different {name}; a mixture law is of runs that differ in nothing else: "
                 "choose them, as --where size=NAME --where blocks=N"
             )
 

@@ -72,7 +72,7 @@ def test_what_cannot_be_fitted():
     mixed = runs()
     mixed.columns["params"] = np.array([1e6] * 6 + [2e6] * 6)
     with pytest.raises(
-        DataError, match="runs of different params; a mixture law is of runs that differ in their mixture"
+        DataError, match="runs of different params; a mixture law is of runs that differ in nothing else"
     ):
         mixture.fit(mixed)
     with pytest.raises(DataError, match=r"row 2: shares sum to 0.7"):
