@@ -21,8 +21,20 @@ class DataError(UserError):
     """Input data, or a block, that can't be used: missing, empty, damaged, made by another tokenizer."""
 
 
+class DamagedBlockError(DataError):
+    """A block whose files are not what its manifest says. The data process can make it again."""
+
+
 class CheckpointError(UserError):
     """A checkpoint that can't be used: missing, damaged, of another shape."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint whose files are not what was written. The one before it can still be used."""
+
+
+class StoppedError(UserError):
+    """The process was asked to stop (SIGTERM), and has put everything in order."""
 
 
 class DiskFullError(UserError):

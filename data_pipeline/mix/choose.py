@@ -57,6 +57,7 @@ class Chooser:
         measure: Measure,
         domain_ratios: np.ndarray,
         part: Callable[[np.ndarray], np.ndarray] | None = None,
+        seed: int | None = None,
     ) -> Choice:
         """The documents of block `number`, a pure function of the config, the corpus and the ledger.
 
@@ -65,6 +66,7 @@ class Chooser:
           domain_ratios: bytes per token of each domain; how good they are changes only the speed.
           part: which ordinals may be taken, for a block that several make together, disjoint parts of it each; near-
             duplicates are kept apart within a part (all of them, where a part holds clusters whole).
+          seed: of the draw; config.produce.seed by default.
 
         Raises:
           DataError: the documents are used up as often as they may be.
@@ -82,7 +84,7 @@ class Chooser:
             self._check()
             return ledger.uses(begin, end)
 
-        seed = self._config.produce.seed
+        seed = self._config.produce.seed if seed is None else seed
         selection = Selection(self._index, rules, uses, seed, number, recent, self._workers)
         budgets = schedule.budgets(share, tokens)
         filling = Filling(selection, self._index.bytes, self._pools.ratios(mixture.by, domain_ratios), measure)

@@ -15,8 +15,9 @@ A block is written in three steps, and a crash after any of them loses and doubl
     blocks that it counts. It runs before each block is chosen, so where a crash cut this step off, it is made up for
     before anything depends on it. What a crash left of a generation or a journal that nothing names goes then too.
 
-Skipped blocks (rollback --skip) give their documents' uses back by the same `reconcile`. Uses are thus always those of
-the blocks counted, and can be counted anew from their journals: `rebuild`.
+Skipped blocks (rollback --skip) give their documents' uses back by the same `reconcile`, blocks that are to be made
+anew (--redraw) by `forget`. Uses are thus always those of the blocks counted, and can be counted anew from their
+journals: `rebuild`.
 """
 
 import hashlib
@@ -51,6 +52,7 @@ class Plan:
     by: str = "domain"
     stage: str = "main"
     digest: str = ""  # of the documents
+    draw: int = 0  # how often the block had been asked to be made anew when it was chosen for
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Ledger:
         seed: int,
         by: str = "domain",
         stage: str = "main",
+        draw: int = 0,
     ) -> Plan:
         """Step 1: notes what `block` is about to be made of, and where in the journal that stands.
 
@@ -149,7 +152,7 @@ class Ledger:
         end = max((plan.end for plan in self._plans.values()), default=0)
         start = before.start if before is not None and before.end == end else end
         ordinals = ordinals.astype(self._dtype)
-        plan = Plan(seed, tuple(budgets), start, start + len(ordinals), by, stage, _digest(ordinals))
+        plan = Plan(seed, tuple(budgets), start, start + len(ordinals), by, stage, _digest(ordinals), draw)
         folder = self._journal(block, plan.digest)
         if before is None or before.digest != plan.digest:  # what a plan names is never written over
             with naming_access(self.folder):
@@ -162,6 +165,15 @@ class Ledger:
             if left.name != folder.name:
                 left.rmtree()
         return plan
+
+    def forget(self, block: int) -> None:
+        """Gives a block's uses back and drops its plan and journal; its files are gone already."""
+        if block in self._counted.blocks:
+            self._apply(block, -1)
+        (self.folder / "plans" / f"{block:07d}.json").unlink(missing_ok=True)
+        del self._plans[block]
+        for left in (self.folder / "journal").glob(f"{block:07d}-*"):
+            left.rmtree()
 
     def reconcile(self, finished: Callable[[int], bool], skipped: Collection[int]) -> dict[int, int]:
         """Step 3, for all blocks: counts each finished block's documents once, and those of skipped ones not at all.

@@ -24,6 +24,8 @@ from maxlm.blocks.writer import new_block
 from maxlm.paths import PathLike, as_path
 from maxlm.tokenizer.base import Tokenizer
 
+_NEXT_DRAW = 1_000_003  # from the seed of one draw to that of the next
+
 
 @dataclass
 class Builder:
@@ -43,8 +45,10 @@ class Builder:
     parts: Parts
     check: Callable[[], None]
 
-    def block(self, number: int, ledger: Ledger) -> Manifest:
+    def block(self, number: int, ledger: Ledger, draw: int = 0) -> Manifest:
         """Makes block `number`. One that was counted before, and whose files are gone, is made of the same documents.
+
+        `draw`: how often it was to be made anew; each draw has a seed of its own.
 
         Raises:
           ConfigError: the mixture names what has no documents.
@@ -54,11 +58,11 @@ class Builder:
         shape, plan = self._shape(self.info.rows_in(number)), ledger.plan(number)
         if plan is None or number not in ledger.applied():
             start = sum(self._block_tokens(before) for before in range(number))
-            choice = self._chooser.choose(number, start, shape.capacity, ledger, self._measure, self.ratios)
+            seed = self.config.produce.seed + draw * _NEXT_DRAW
+            choice = self._chooser.choose(number, start, shape.capacity, ledger, self._measure, self.ratios, seed=seed)
             groups = self.corpus.index.codes[choice.by]
-            chosen, budgets = self._fitted(choice.documents, choice.budgets, groups, shape, number)
-            seed = self.config.produce.seed
-            plan = ledger.record(number, chosen, tuple(budgets.tolist()), seed, choice.by, choice.stage)
+            chosen, budgets = self._fitted(choice.documents, choice.budgets, groups, shape, number, seed)
+            plan = ledger.record(number, chosen, tuple(budgets.tolist()), seed, choice.by, choice.stage, draw)
         else:
             chosen = ledger.documents(number)
             self.parts.encode(chosen)
@@ -140,13 +144,13 @@ class Builder:
         return self.parts.tokens(ordinals)
 
     def _fitted(
-        self, chosen: np.ndarray, budgets: np.ndarray, groups: np.ndarray, shape: Shape, number: int
+        self, chosen: np.ndarray, budgets: np.ndarray, groups: np.ndarray, shape: Shape, number: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """As many of the documents as the block's rows hold once they are packed, and the budgets that say so.
 
         All budgets shrink alike, so that shares stay exact.
         """
-        seed, full, tokens = self.config.produce.seed, budgets / budgets.sum(), int(budgets.sum())
+        full, tokens = budgets / budgets.sum(), int(budgets.sum())
         while True:
             kept = pack.cut(self.parts.tokens(chosen), groups[chosen], budgets)
             needed = self.parts.rows_needed(shape, chosen, kept, seed, number)
@@ -187,6 +191,7 @@ class Builder:
                 tokenizer_digest=self.info.tokenizer_digest,
                 selection=(plan.start, plan.end),
                 stage=plan.stage,
+                draw=plan.draw,
                 packing=Packing(shape.packer, round(written / shape.capacity, 9), *whole.cuts),
             )
 

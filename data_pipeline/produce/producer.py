@@ -115,6 +115,7 @@ def _blocks(
     store, waited_s, begun = BlockStore(builder.dataset), 0.0, int(time.time())
     while True:
         skipped = skipped_blocks(builder.dataset)
+        _forget_redrawn(ledger, store, progress)
         for block, sign in ledger.reconcile(store.has, skipped).items():
             if sign < 0:
                 progress.say(f"block {block} was skipped: its documents' uses are given back")
@@ -134,10 +135,22 @@ def _blocks(
             continue
         progress.working(f"block {block}")
         start = time.monotonic()
-        manifest = builder.block(block, ledger)
+        manifest = builder.block(block, ledger, store.draw(block))
         progress.finished(f"block {block}", manifest, time.monotonic() - start, waited_s)
         waited_s = 0.0
         yield manifest
+
+
+def _forget_redrawn(ledger: Ledger, store: BlockStore, progress: Progress) -> None:
+    """Undoes the blocks that are to be made anew, the last one first: files, then uses, then plan."""
+    redraws = store.redraws()
+    for block in reversed(ledger.planned()) if redraws else ():
+        plan = ledger.plan(block)
+        if plan and plan.draw < sum(first <= block for first in redraws):
+            if store.has(block):
+                remove_block(store.folder(block))
+            ledger.forget(block)
+            progress.say(f"block {block}: to be made anew; its documents' uses are given back")
 
 
 def next_block(

@@ -79,6 +79,7 @@ class Manifest:
     selection: tuple[int, ...]  # [start, end) of this block's documents in the ledger's journal
     stage: str = "main"
     packing: Packing | None = None  # None: not told (format 1)
+    draw: int = 0  # how often it had been asked to be made anew, of other documents, when it was made
     format_version: int = FORMAT_VERSION
 
     @property

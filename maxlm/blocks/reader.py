@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,8 @@ from etils import epath
 
 from maxlm.blocks.manifest import DatasetInfo, Manifest, load_dataset, load_manifest
 from maxlm.blocks.writer import file_digest
-from maxlm.errors import DataError
+from maxlm.errors import DamagedBlockError, DataError
+from maxlm.journal import Journal
 from maxlm.paths import PathLike, as_path, write_json
 
 # Rows are read at random: reading ahead in a shard would be for nothing.
@@ -127,19 +129,46 @@ class BlockStore:
         """Compares every shard with its checksum and returns the manifest.
 
         Raises:
-          DataError: a shard is missing, or its bytes are not those that were written.
+          DamagedBlockError: a shard is missing, or its bytes are not those that were written.
         """
         manifest = self.manifest(block)
         for shard in manifest.shards:
             path = self.folder(block) / shard.file
             if not path.exists():
-                raise DataError(f"{path}: the manifest names this shard, but it is not there")
+                raise DamagedBlockError(f"{path}: the manifest names this shard, but it is not there")
             if file_digest(path) != shard.sha256:
-                raise DataError(
-                    f"{path}: damaged (its SHA-256 is not the manifest's); remove {self.folder(block)} "
-                    "and let the data process write it again, or roll back with --skip"
-                )
+                raise DamagedBlockError(f"{path}: damaged (its SHA-256 is not the manifest's)")
         return manifest
+
+    def draw(self, block: int) -> int:
+        """How often the data process was asked to make `block` anew, of other documents (maxlm rollback --redraw)."""
+        return sum(first <= block for first in self.redraws())
+
+    def redraws(self) -> list[int]:
+        """The first block of each such wish: all from it on are meant."""
+        events = Journal(self.dataset / "journal.jsonl").read()
+        return [int(event["from_block"]) for event in events if event["event"] == "redraw"]
+
+    def ready(self, block: int) -> bool:
+        """Whether the block is finished, and not one that is to be made anew."""
+        return self.has(block) and self.manifest(block).draw >= self.draw(block)
+
+    def set_aside(self, block: int) -> epath.Path:
+        """Moves a block to DATASET/damaged/, where nobody looks for it; returns where it is.
+
+        Raises:
+          DataError: it can't be moved.
+        """
+        target = self.dataset / "damaged" / f"block-{block:05d}-{time.time_ns():x}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.folder(block).rename(target)
+        except OSError as error:
+            raise DataError(
+                f"{self.folder(block)}: damaged, and can't be set aside ({error}); remove it and let the data process "
+                "write it again, or roll back with --skip"
+            ) from error
+        return target
 
     def source(self, block: int, length: int = 0) -> Records:
         """Random access to the records (bytes) of the block's rows of `length`; 0: the data set's seq_len.

@@ -3,12 +3,13 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from maxlm import __version__
 from maxlm.config import parse_overrides
-from maxlm.errors import ConfigError, DiskFullError, UserError, did_you_mean
+from maxlm.errors import ConfigError, DiskFullError, StoppedError, UserError, did_you_mean
 
 # command -> what it does; each is a module of this folder with add_arguments(parser) and run(arguments, overrides)
 COMMANDS = {
@@ -28,7 +29,9 @@ _CONFIGURED = {"train", "eval", "compile", "plan", "sweep"}  # commands that tak
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted."""
+    """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted,
+    143 if stopped by SIGTERM.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on absent accelerators
     sys.unraisablehook = _unraisable
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -53,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DiskFullError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         os._exit(2)  # threads that still try to write would hold up, or clutter, an orderly exit
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        return 128 + signal.SIGTERM
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 import os
 
 import jax
+from jax.experimental import multihost_utils
 
 from maxlm.errors import ConfigError
 
@@ -24,6 +25,12 @@ def initialize() -> None:
         raise ConfigError(f"set all of {', '.join(_BY_HAND)}, or none")
     elif _in_slurm_job() or _in_tpu_pod():
         jax.distributed.initialize()
+
+
+def wait_for_all(what: str) -> None:
+    """Waits until all processes of the group are here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def _in_slurm_job() -> bool:

@@ -10,16 +10,27 @@ import json
 import logging
 import shutil
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from maxlm import config as configs
-from maxlm.errors import CheckpointError, ConfigError, DiskFullError, did_you_mean, is_disk_full, naming_full_disk
+from maxlm.errors import (
+    CheckpointError,
+    ConfigError,
+    DamagedCheckpointError,
+    DiskFullError,
+    did_you_mean,
+    is_disk_full,
+    naming_full_disk,
+)
 from maxlm.models.config import ModelConfig
 from maxlm.paths import PathLike, as_path, is_local
+from maxlm.train.integrity import check_digests, write_digests
 from maxlm.train.state import TrainState
 
 FORMAT_VERSION = 1
@@ -54,15 +65,20 @@ class Meta:
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, workdir: PathLike, keep: int = 0):
+    def __init__(self, workdir: PathLike):
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax tells every step of every save
         self.folder = as_path(workdir) / "checkpoints"
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep or None, enable_async_checkpointing=True)
+        self._saving: int | None = None  # step of the save that is under way
+        options = ocp.CheckpointManagerOptions(
+            enable_async_checkpointing=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._note_digests),
+        )
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("params", "optimizer", "meta"))
 
     def steps(self) -> list[int]:
         """Steps of all complete checkpoints, ascending."""
-        return sorted(self._manager.all_steps())
+        steps = self._manager.all_steps()  # with the one that is being written
+        return sorted(step for step in steps if step != self._saving or (self.folder / str(step)).exists())
 
     def save(self, state: TrainState, meta: Meta) -> None:
         """Begins to save; training may go on. A checkpoint of this step that is there already is left alone.
@@ -76,6 +92,7 @@ class Checkpoints:
             if step in self._manager.all_steps():
                 return
             self._check_space(state)
+            self._saving = step
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -96,6 +113,25 @@ class Checkpoints:
                 f"{self.folder}: disk full: a checkpoint takes up to {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB "
                 "are free; free some space and run the same command again; the checkpoints before it are whole"
             )
+
+    def _note_digests(self) -> None:
+        """Runs in the thread that is about to publish a checkpoint; training does not wait for it."""
+        if jax.process_index() == 0:
+            unpublished = sorted(self.folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"))
+            write_digests(unpublished[-1] if unpublished else self.folder / str(self._saving))  # in buckets: in place
+
+    def remove(self, step: int) -> None:
+        self._manager.delete(step)
+
+    def set_aside(self, step: int) -> epath.Path:
+        """Moves a damaged checkpoint out of the way; returns where it is now."""
+        source = self.folder / str(step)
+        target = self.folder.parent / "damaged" / f"{step}-{time.time_ns():x}"
+        if jax.process_index() == 0:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
+        self._manager.reload()
+        return target
 
     def wait(self) -> None:
         """Waits until what was begun is published.
@@ -118,19 +154,27 @@ class Checkpoints:
             # Read as a file, not by the manager: that would have all processes wait for one another.
             meta = configs.freeze(Meta, json.loads((path / "meta" / "metadata").read_text()), "meta")
         except (ConfigError, ValueError, OSError) as error:
-            raise CheckpointError(f"{path}: the checkpoint's description can't be read ({_brief(error)})") from error
+            raise DamagedCheckpointError(
+                f"{path}: the checkpoint's description can't be read ({_brief(error)})"
+            ) from error
         if meta.format_version != FORMAT_VERSION:
             raise CheckpointError(f"{path}: format {meta.format_version}; this program reads {FORMAT_VERSION}")
         return meta
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
-        """The state of `step`, onto the shardings of `abstract`, whatever mesh it was saved from."""
+        """The state of `step`, onto the shardings of `abstract`, whatever mesh it was saved from.
+
+        Raises:
+          DamagedCheckpointError: its files are not what was written.
+        """
+        check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
         items = self._restore(step, params=abstract.params, optimizer=_rest(abstract))
         rest = items["optimizer"]
         return TrainState(items["params"], rest["opt_state"], rest["step"], rest["key"])
 
     def restore_params(self, step: int, abstract_params: dict[str, Any]) -> dict[str, Any]:
-        """The parameters alone."""
+        """The parameters alone. Raises DamagedCheckpointError as `restore` does."""
+        check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
         return self._restore(step, params=abstract_params)["params"]
 
     def _restore(self, step: int, **abstract: Any) -> Any:

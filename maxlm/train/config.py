@@ -51,7 +51,11 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    keep: int = 0  # how many of the newest to keep; 0: all
+    keep: int = 0  # how many of the newest to keep; 0: all. Above 0, the following say what stays beside them
+    keep_every_blocks: int = 0  # each that so many blocks, or a multiple, were done at; 0: none
+    keep_stage_ends: bool = True  # the last one of each stage
+    keep_best: int = 0  # so many with the lowest loss on held-out text
+    keep_spread: bool = False  # some 1, 2, 4, 8, … blocks back
     every_steps: int = 0  # also within a block, every so many steps; 0: only after each block
 
 

@@ -1,7 +1,8 @@
 """What the journal of a run says: which blocks are left out, and rolling back to a block.
 
-Events: run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, evaluated, rollback,
-run_finished. Lines are only added; a rollback is one more line, and what came after its target counts as undone.
+Events: run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, verified,
+checkpoint_damaged, evaluated, rollback, stopped, run_finished. Lines are only added; a rollback is one more line, and
+what came after its target counts as undone.
 """
 
 import hashlib

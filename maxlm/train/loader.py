@@ -12,7 +12,7 @@ import numpy as np
 from maxlm.blocks.format import Batch, RowFormat, Rows, padding_rows, to_batch
 from maxlm.blocks.manifest import Manifest
 from maxlm.blocks.reader import BlockStore, Records
-from maxlm.errors import DataError
+from maxlm.errors import DamagedBlockError, DataError
 
 Part = tuple[int, int]  # the i-th of n equal shares of every batch
 _READ_AHEAD = 4  # batches decoded in advance; two threads keep any step of more than a millisecond fed
@@ -131,6 +131,7 @@ class BlockFeed:
         self._say = say
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-block")
         self._opening: dict[int, Future[BlockBatches]] = {}
+        self._damaged: dict[int, str] = {}  # blocks that were set aside, and why
 
     def waited_share(self) -> float:
         """Share of the time since the last call for which the consumer stood still."""
@@ -140,31 +141,52 @@ class BlockFeed:
         return share
 
     def open(self, block: int) -> BlockBatches:
-        """Waits until `block` is finished and opens it.
+        """Waits until `block` is finished and opens it. A damaged one is set aside, and made again by the data process.
 
         Raises:
-          DataError: damaged, of another tokenizer, or not finished within `wait_s` seconds.
+          DataError: of another tokenizer, or not finished, whole, within `wait_s` seconds.
         """
         started = time.perf_counter()
-        deadline, told = started + self._wait_s, started - _TELL_S + _FIRST_TELL_S
-        while not self.store.has(block):
+        deadline = started + self._wait_s
+        while True:
+            self._wait_for(block, deadline)
+            future = self._opening.pop(block, None) or self._pool.submit(self._open, block)
+            try:
+                batches = future.result()
+            except DamagedBlockError as error:
+                self._set_aside(block, error)
+                continue
+            self.waited_s += time.perf_counter() - started
+            return batches
+
+    def _wait_for(self, block: int, deadline: float) -> None:
+        told = time.perf_counter() - _TELL_S + _FIRST_TELL_S
+        while not self.store.ready(block):
             if time.perf_counter() > told + _TELL_S:
                 told = time.perf_counter()
                 self._say(f"waiting for block {block}: {self.store.folder(block)} is not finished")
             if time.perf_counter() > deadline:
+                damaged = f"{self._damaged[block]}; " if block in self._damaged else ""
                 raise DataError(
-                    f"{self.store.folder(block)}: not finished after {self._wait_s:.0f} s; is the data process "
-                    "running (maxlm-data produce)? config.data.wait_s sets how long to wait"
+                    f"{damaged}{self.store.folder(block)}: not finished after {self._wait_s:.0f} s; is the data "
+                    "process running (maxlm-data produce)? config.data.wait_s sets how long to wait"
                 )
             time.sleep(_POLL_S)
-        future = self._opening.pop(block, None) or self._pool.submit(self._open, block)
-        batches = future.result()
-        self.waited_s += time.perf_counter() - started
-        return batches
+
+    def _set_aside(self, block: int, error: DamagedBlockError) -> None:
+        """Takes a damaged block out of the data process's sight, which then makes it again, of the same documents.
+
+        All processes of a group find the damage, and wait; the first one moves the folder.
+        """
+        self._damaged[block] = str(error)
+        if jax.process_index() == 0:
+            aside = self.store.set_aside(block)
+            self._say(f"WARNING: {error}; set aside as {aside}: the data process makes it again")
+        time.sleep(_POLL_S)
 
     def prepare(self, block: int) -> None:
         """Begins to verify and open a block in the background if it is finished."""
-        if block not in self._opening and self.store.has(block):
+        if block not in self._opening and self.store.ready(block):
             self._opening[block] = self._pool.submit(self._open, block)
 
     def batches(self, block_batches: BlockBatches, start: int) -> Iterator[Batch]:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from maxlm.blocks.format import Batch
 from maxlm.blocks.reader import BlockStore
+from maxlm.errors import DamagedCheckpointError
 from maxlm.models import cost
 from maxlm.models.kernels import check_keeps_documents_apart
 from maxlm.parallel.mesh import batch_sharding, make_mesh
@@ -24,7 +25,18 @@ from maxlm.train.checkpoint import Position
 from maxlm.train.config import Config
 from maxlm.train.history import next_block
 from maxlm.train.metrics import Window
-from maxlm.train.run import MakeEvaluate, Run, Trainer, begin_stage, open_run, save, tell_producer
+from maxlm.train.run import (
+    MakeEvaluate,
+    Run,
+    Trainer,
+    begin_stage,
+    leave,
+    open_run,
+    pass_over,
+    retain,
+    save,
+    tell_producer,
+)
 from maxlm.train.stages import check_same_stage
 from maxlm.train.state import TrainState
 
@@ -43,15 +55,18 @@ def train(
     Raises:
       ConfigError, DataError, CheckpointError, DiskFullError: see the modules that this page calls.
     """
-    run, resumes = open_run(config, workdir, store), True
-    try:
-        while not run.is_done:
-            _train_stage(run, make_evaluate, devices, resumes)
-            resumes = False
-        _finish(run)
-    finally:
-        run.close()
-    return run.position
+    while True:
+        run, resumes = open_run(config, workdir, store), True
+        try:
+            while not run.is_done:
+                _train_stage(run, make_evaluate, devices, resumes)
+                resumes = False
+            _finish(run)
+            return run.position
+        except DamagedCheckpointError as error:
+            pass_over(run.checkpoints, run.journal, error, run.line.say)  # and once more, from the one before
+        finally:
+            run.close()
 
 
 def _train_stage(run: Run, make_evaluate: MakeEvaluate | None, devices: Sequence[Any] | None, resumes: bool) -> None:
@@ -66,6 +81,7 @@ def _train_stage(run: Run, make_evaluate: MakeEvaluate | None, devices: Sequence
                 state = _train_block(run, trainer, state)
                 _finish_block(run, trainer, state)
             run.checkpoints.wait()
+            retain(run)
         finally:
             trainer.feed.close()
 
@@ -87,9 +103,12 @@ def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
         pending = (position.step, metrics, batch.inputs.shape[1])
         feed.prepare(next_block(position.block + 1, run.skipped))
         every, is_last = run.config.checkpoint.every_steps, position.batch == len(batches)
-        if every and position.step % every == 0 and not is_last:  # the last step's is the block's own checkpoint
+        stopped = run.stop.requested(position.step)
+        if (stopped or (every and position.step % every == 0)) and not is_last:  # the last step's is the block's own
             window, pending = _log(run, trainer, window, *pending), None
             save(run, trainer, state, position)
+        if stopped and not is_last:
+            leave(run, position.step)
     if pending is not None:
         window = _log(run, trainer, window, *pending)
     if window.steps:  # a block's end writes out what is left
@@ -129,6 +148,9 @@ def _finish_block(run: Run, trainer: Trainer, state: TrainState) -> None:
         run.journal.append("evaluated", block=done.block, step=done.step, **values)
         losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items())
         run.line.say(f"block {done.block} finished at step {done.step}: validation {losses}")
+    retain(run)
+    if run.stop.requested(done.step):
+        leave(run, done.step)
 
 
 def _finish(run: Run) -> None:

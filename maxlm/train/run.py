@@ -13,9 +13,10 @@ from rich.console import Console
 
 from maxlm import config as configs
 from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
-from maxlm.errors import CheckpointError, ConfigError
+from maxlm.errors import CheckpointError, ConfigError, DamagedCheckpointError, StoppedError
 from maxlm.journal import Journal
 from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.distributed import wait_for_all
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
 from maxlm.train.config import BranchSettings, Config, check_divides
@@ -33,9 +34,11 @@ from maxlm.train.history import (
 from maxlm.train.loader import BlockFeed
 from maxlm.train.metrics import MetricsWriter, ProgressLine
 from maxlm.train.optimizer import make_optimizer
+from maxlm.train.retention import Saved, to_remove
 from maxlm.train.stages import Stage, Start, plan_stages, stage_of
 from maxlm.train.state import TrainState, abstract_state, init_state
 from maxlm.train.step import make_train_step
+from maxlm.train.stopping import StopRequest
 
 Evaluate = Callable[[dict[str, Any]], dict[str, float]]
 MakeEvaluate = Callable[[Config, BlockStore, DecoderFunction, Mesh, int], Evaluate]  # int: length of rows
@@ -57,6 +60,7 @@ class Run:
     position: Position
     start: Start
     restores: bool  # whether it had a checkpoint when it was taken up
+    stop: StopRequest
     changed: dict[str, Any]  # keys of the config that differ from the last time, with both values
 
     @property
@@ -73,6 +77,7 @@ class Run:
         return self.position.blocks_done >= self.config.data.num_blocks
 
     def close(self) -> None:
+        self.stop.close()
         self.line.close()
         self.metrics.close()
         self.checkpoints.close()
@@ -99,17 +104,16 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore) -> Run:
     """
     config = _resolved(config, store)
     first = jax.process_index() == 0  # of several processes, one writes journal, metrics and config
-    checkpoints, journal = Checkpoints(workdir, config.checkpoint.keep), journal_of(workdir, writes=first)
+    checkpoints, journal = Checkpoints(workdir), journal_of(workdir, writes=first)
     skipped = skipped_blocks(journal)
-    steps = checkpoints.steps()
+    console, file, plain = Console(quiet=not first), as_path(workdir) / "config.json", configs.to_dict(config)
     start = _start(config.branch, journal, store)
     position = Position(start.step, start.blocks_done, next_block(start.block, skipped))
-    if steps:
-        meta = checkpoints.meta(steps[-1])
+    meta, steps = _newest(checkpoints, journal, console), checkpoints.steps()
+    if meta:
         check_model(meta, config.model, checkpoints.folder / str(steps[-1]))
         position = resume_position(meta.position, skipped)
     stages = _plan(config, store, skipped, start, began_stages(journal, position.step))
-    console, file, plain = Console(quiet=not first), as_path(workdir) / "config.json", configs.to_dict(config)
     changed = configs.diff(read_json(file, "config of the run"), plain) if steps and file.exists() else {}
     for key, (before, after) in changed.items():
         console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
@@ -128,8 +132,19 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore) -> Run:
         position=position,
         start=start,
         restores=bool(steps),
+        stop=StopRequest(),
         changed=changed,
     )
+
+
+def _newest(checkpoints: Checkpoints, journal: Journal, console: Console) -> Meta | None:
+    """What the newest checkpoint that can be read says of itself."""
+    while steps := checkpoints.steps():
+        try:
+            return checkpoints.meta(steps[-1])
+        except DamagedCheckpointError as error:
+            pass_over(checkpoints, journal, error, console.print)
+    return None
 
 
 def _plan(
@@ -174,6 +189,43 @@ def save(run: Run, trainer: Trainer, state: TrainState, position: Position) -> N
     config = {**configs.to_dict(trainer.stage.config), "model": configs.to_dict(model)}
     run.checkpoints.save(state, Meta(position, config, model.vocab_size))
     run.journal.append("checkpoint", step=position.step, finished_block=position.finished_block, batch=position.batch)
+
+
+def retain(run: Run) -> None:
+    """Removes the checkpoints that no rule of config.checkpoint keeps."""
+    events = run.journal.read()
+    losses = {event["step"]: event.get("validation/loss") for event in events if event["event"] == "evaluated"}
+    verified = [event["step"] for event in events if event["event"] == "verified"]
+    saved = []
+    for step in run.checkpoints.steps():
+        position = run.checkpoints.meta(step).position
+        ends = position.batch == 0
+        stage_end = ends and stage_of(run.stages, position.finished_block) is not stage_of(run.stages, position.block)
+        saved.append(Saved(step, position.blocks_done, ends, stage_end, losses.get(step)))
+    for step in to_remove(saved, run.config.checkpoint, verified[-1] if verified else -1):
+        run.checkpoints.remove(step)
+
+
+def leave(run: Run, step: int) -> None:
+    """Ends the process in good order, as it was asked to.
+
+    Raises:
+      StoppedError: always.
+    """
+    run.checkpoints.wait()
+    run.journal.append("stopped", step=step)
+    raise StoppedError(f"stopped by SIGTERM after step {step}, which is saved; the same command goes on from there")
+
+
+def pass_over(
+    checkpoints: Checkpoints, journal: Journal, error: DamagedCheckpointError, say: Callable[[str], None]
+) -> None:
+    """Sets the newest checkpoint aside, which can't be used, so that the one before it is."""
+    step = checkpoints.steps()[-1]
+    aside = checkpoints.set_aside(step)
+    journal.append("checkpoint_damaged", step=step, set_aside=os.fspath(aside), reason=str(error))
+    say(f"WARNING: {error}; set aside as {aside}, going on from the checkpoint before it")
+    wait_for_all(f"checkpoint {step} set aside")
 
 
 def tell_producer(run: Run, block: int, finished: bool) -> None:
@@ -252,7 +304,9 @@ def _state(
         meta = run.checkpoints.meta(steps[-1])
         if meta.position.batch:
             _check_same_batches(meta, config)
-        return run.checkpoints.restore(steps[-1], abstract_state(model, tx, mesh))
+        state = run.checkpoints.restore(steps[-1], abstract_state(model, tx, mesh))
+        run.journal.append("verified", step=steps[-1])
+        return state
     if config.branch.run:
         return _branched(run, config, model, tx, mesh)
     return init_state(model, tx, mesh, config.train.seed)

@@ -38,7 +38,7 @@ def test_a_run_of_two_stages_and_a_branch(dataset, tmp_path):
         (["--config.stages=[1]"], "config.stages[0]: expected a group of keys, found 1"),
         (
             ['--config.stages=[{"name": "a", "block": 2}]'],
-            "config.stages[0].block: unknown key; did you mean 'blocks'?",
+            "stages[0].block: unknown key; did you mean 'blocks'?",
         ),
     ],
 )

@@ -58,10 +58,10 @@ def assert_same_bits(a: list[np.ndarray], b: list[np.ndarray]) -> None:
         assert x.tobytes() == y.tobytes()
 
 
-def kill_at_step(line: list[str], workdir: Path, step: int) -> None:
-    """Starts a run and sends it SIGKILL once its metrics show `step`."""
+def signal_at_step(line: list[str], workdir: Path, step: int, number: signal.Signals) -> subprocess.Popen[str]:
+    """Starts a run and sends it a signal once its metrics show `step`."""
     process = subprocess.Popen(
-        command(line), env=environment(), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(line), env=environment(), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     metrics = workdir / "metrics" / "metrics.jsonl"
     deadline = time.monotonic() + 240
@@ -69,8 +69,14 @@ def kill_at_step(line: list[str], workdir: Path, step: int) -> None:
         if metrics.exists() and metrics.read_text().count("\n") >= step:
             break
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    os.kill(process.pid, number)
+    return process
+
+
+def kill_at_step(line: list[str], workdir: Path, step: int) -> None:
+    process = signal_at_step(line, workdir, step, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed"
 
 
 def test_killed_in_the_middle_of_a_block_and_started_again(dataset, finished, tmp_path):
@@ -85,6 +91,24 @@ def test_killed_in_the_middle_of_a_block_and_started_again(dataset, finished, tm
     record = collect_run(workdir)
     assert record.state == "finished"
     assert [line["step"] for line in record.metrics] == list(range(1, LAST_STEP + 1))
+
+
+def test_asked_to_stop_and_started_again(dataset, finished, tmp_path):
+    """SIGTERM in the middle of a block: saved after the step at hand, so that nothing is done twice."""
+    workdir = tmp_path / "run"
+    line = train_line(dataset, workdir, *MORE)
+    process = signal_at_step(line, workdir, STEPS_A_BLOCK + STEPS_A_BLOCK // 3, signal.SIGTERM)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM after step" in errors
+    record = collect_run(workdir)
+    stopped_at = record.checkpoints[-1]
+    assert STEPS_A_BLOCK < stopped_at < LAST_STEP
+    assert stopped_at == record.metrics[-1]["step"]
+    again = maxlm(*line)
+    assert again.returncode == 0, again.stderr
+    assert_same_bits(final_params(workdir), final_params(finished))
+    assert collect_run(workdir).undone == []
 
 
 def test_rolled_back_a_block_and_repeated(dataset, finished, tmp_path):

@@ -32,7 +32,8 @@ data.dataset data.num_blocks data.seed data.verify data.wait_s
 optimizer.name optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps optimizer.muon_momentum
 optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_decay
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
-checkpoint.keep checkpoint.every_steps
+checkpoint.keep checkpoint.keep_every_blocks checkpoint.keep_stage_ends checkpoint.keep_best checkpoint.keep_spread
+checkpoint.every_steps
 train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks
 train.eval_rows train.peak_flops
 stages[].name stages[].blocks stages[].tokens stages[].changes branch.run branch.step branch.stage branch.fresh
@@ -72,7 +73,8 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-run_started resumed branched stage_started block_started block_finished checkpoint evaluated rollback run_finished
+run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
+stopped evaluated rollback run_finished
 skip unskip
 """
 
@@ -161,7 +163,7 @@ def test_manifests():
     assert found == {
         "Manifest": [
             "block", "seq_len", "rows", "shards", "account", "domain_tokens", "source_tokens", "documents", "seed",
-            "tokenizer_digest", "selection", "stage", "packing", "format_version",
+            "tokenizer_digest", "selection", "stage", "packing", "draw", "format_version",
         ],
         "Shard": ["file", "rows", "bytes", "sha256", "seq_len"],
         "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],

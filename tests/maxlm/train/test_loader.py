@@ -1,5 +1,6 @@
 """Rows to batches: every row once, in the order that seed and block decide, wherever reading begins."""
 
+import shutil
 import threading
 import time
 
@@ -115,6 +116,24 @@ def test_a_flipped_byte_is_found(tmp_path, prepared):
     with pytest.raises(DataError, match=rf"{shard.name}: damaged \(its SHA-256 is not the manifest's\)"):
         feed.open(0)
     feed.close()
+
+
+def test_a_damaged_block_is_set_aside_until_it_is_made_again(tmp_path):
+    store = BlockStore(make_dataset(tmp_path / "data", blocks=2))
+    whole = tmp_path / "whole"
+    shutil.copytree(store.folder(1), whole)
+    next(iter(sorted(store.folder(1).glob("*.array_record")))).unlink()
+    told: list[str] = []
+    feed = BlockFeed(store, batch=BATCH, seed=0, verify=True, wait_s=30.0, say=told.append)
+    again = threading.Timer(0.5, whole.rename, [store.folder(1)])  # whole at once, as the data process publishes
+    again.start()
+    assert len(feed.open(1)) == 4
+    again.join()
+    feed.close()
+    (aside,) = (tmp_path / "data" / "damaged").iterdir()
+    assert aside.name.startswith("block-00001-")
+    assert "the manifest names this shard, but it is not there; set aside as" in told[0]
+    assert store.finished() == [0, 1]
 
 
 def test_waiting_ends_with_a_word(feed):

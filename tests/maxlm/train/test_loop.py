@@ -281,6 +281,38 @@ def test_a_damaged_block_stops_the_run_after_the_checkpoint_before_it(config, tm
     assert max(_steps(tmp_path / "run")) == PER_BLOCK
 
 
+@pytest.mark.parametrize("piece", ["params", "meta"])
+def test_a_damaged_checkpoint_is_passed_over(config, undisturbed, final, tmp_path, piece, capsys):
+    """The two newest are damaged: the one before them is used, and the run ends in the same bits."""
+    workdir = tmp_path / "run"
+    _copy_as_killed(undisturbed, workdir, 9)
+    for step in (8, 9):
+        path = max((workdir / "checkpoints" / str(step) / piece).rglob("*"), key=lambda path: path.stat().st_size)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    _train(config, workdir)
+    tiny.assert_equal(_state(config, workdir, END), final)
+    assert capsys.readouterr().out.count("WARNING") == 2
+    assert [event["step"] for event in _events(workdir, "checkpoint_damaged")] == [9, 8]
+    assert _events(workdir, "verified")[-1]["step"] == _events(workdir, "resumed")[-1]["step"] == 6
+    assert sorted(path.name.split("-")[0] for path in (workdir / "damaged").iterdir()) == ["8", "9"]
+    assert trained_blocks(journal_of(workdir)) == [0, 1, 2]
+
+
+def test_all_checkpoints_damaged(config, undisturbed, final, tmp_path):
+    workdir = tmp_path / "run"
+    _copy_as_killed(undisturbed, workdir, 4)
+    for path in (workdir / "checkpoints").glob("*/params/manifest.ocdbt"):
+        path.write_bytes(b"")
+    _train(config, workdir)
+    tiny.assert_equal(_state(config, workdir, END), final)
+
+
+def test_keeps_what_it_is_told_to_keep(config, tmp_path):
+    sparse = dataclasses.replace(config, checkpoint=CheckpointConfig(keep=1, every_steps=EVERY, keep_every_blocks=2))
+    _train(sparse, tmp_path)
+    assert sorted(_steps(tmp_path)) == [8, 12]
+
+
 def test_a_model_of_another_shape_is_refused(config, undisturbed, tmp_path):
     shutil.copytree(undisturbed, tmp_path / "run")
     other = dataclasses.replace(config, model=tiny.model(vocab_size=0, mlp=96))
