@@ -24,18 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
-    found = compile_for(configs.load(arguments.config, overrides, Config), arguments.topology, arguments.seq_len)
+    # libtpu looks for the slice that this machine would belong to, and complains when there is none.
+    os.environ.update({"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"})
+    config = configs.load(arguments.config, overrides, Config)
+    found = compile_step(config, arguments.topology, arguments.seq_len)
     if arguments.json:
         print(json.dumps({**dataclasses.asdict(found), "step_s": found.step_s(), "mfu": found.mfu()}, indent=2))
     else:
         Console(highlight=False).print(table(found, arguments.tokens))
-
-
-def compile_for(config: Config, topology: str, seq_len: int) -> Compiled:
-    """Compiles the step of a config for a slice, on a machine that has none."""
-    # libtpu looks for the slice that this machine would belong to, and complains when there is none.
-    os.environ.update({"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"})
-    return compile_step(config, topology, seq_len)
 
 
 def table(found: Compiled, tokens: float) -> Table:

@@ -3,10 +3,11 @@
 import argparse
 import dataclasses
 import json
+import subprocess
+import sys
 from typing import Any
 
 from maxlm import config as configs
-from maxlm.cli.compile import compile_for
 from maxlm.cli.plan_table import show
 from maxlm.config import Overrides
 from maxlm.errors import ConfigError
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         if not config.model.vocab_size:
             raise ConfigError("config.model.vocab_size: say how large the vocabulary is; there is no data set to ask")
         known = dataclasses.replace(known, params=float(cost.num_params(config.model)))
-        per_token = cost.flops_per_token(config.model, arguments.seq_len).model
+        per_token = cost.train_flops_per_token(config.model, arguments.seq_len)
     plan = solve(known, chosen, per_token)
     if config is None and plan.chip and plan.chips is None:
         plan.assumptions.append("memory per device is not told without --chips or --mesh")
@@ -210,7 +211,17 @@ def _write(arguments: argparse.Namespace, plan: Plan, model: ModelConfig, traini
     config = configs.load(str(path), [], Config)
     found: dict[str, Any] = {"file": str(path), "parameters": cost.num_params(config.model)}
     if arguments.topology:
-        compiled = compile_for(config, arguments.topology, arguments.seq_len)
         found["topology"] = arguments.topology
-        found["memory_share"] = compiled.peak_gib / compiled.memory_gib
+        found["memory_share"] = _compiled_share(str(path), arguments.topology, arguments.seq_len)
     return found
+
+
+def _compiled_share(config: str, topology: str, seq_len: int) -> float:
+    """Share of a device's memory that the step takes, by `maxlm compile` in a process of its own."""
+    line = [f"--config={config}", f"--topology={topology}", f"--seq-len={seq_len}", "--json"]
+    done = subprocess.run([sys.executable, "-m", "maxlm.cli.main", "compile", *line], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ConfigError(f"{config} is written; compiling it: {said[-1].removeprefix('error: ')}")
+    found = json.loads(done.stdout)
+    return found["peak_gib"] / found["memory_gib"]

@@ -7,14 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from maxlm.models import cost
+from maxlm.models import cost, tensors
 from maxlm.models.config import ModelConfig
 from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES, RULES, STAGE, TENSOR
-from maxlm.parallel.chips import Chip
+from maxlm.train.chips import Chip
 
 GIB = 2**30
 _CHUNK_BYTES = 32 * 2**20  # of logits at a time: train/losses.py
-_MOMENTS = {"adamw": 2, "muon": 1, "lion": 1, "adafactor": 1 / 64, "sgd": 1}  # float32 copies of the parameters
+_MOMENTS = {"adamw": 2, "muon": 1, "lion": 1, "adafactor": 1 / 64, "sgd": 1}  # float32 copies; muon: of matrices
 _USABLE = 0.9  # of a card's memory; the rest goes to the runtime and to fragments (vLLM's default too)
 
 
@@ -51,7 +51,7 @@ def training(
       batch: rows of a step over all devices.
     """
     ways = {axis: mesh.get(axis, 1) for axis in MESH_AXES}
-    params = 4 * sum(_share(tensor, model, ways) for tensor in cost.tensors(model))
+    params = 4 * sum(_share(tensor, model, ways) for tensor in tensors.tensors(model))
     rows = batch / math.prod(ways[axis] for axis in BATCH_AXES) / accumulate
     tokens = rows * ways[STAGE] * seq_len / ways[CONTEXT]  # stages share their rows within the layers
     kept, whole = activation_bytes(model, ways[TENSOR])
@@ -84,15 +84,15 @@ def _gathered(model: ModelConfig, ways: Mapping[str, int]) -> float:
     if split == 1:
         return 0.0
     one = {**ways, **dict.fromkeys(RULES["embed"], 1), STAGE: model.num_layers}  # a single layer, whole over fsdp
-    largest = max(_share(tensor, model, one) for tensor in cost.tensors(model) if not tensor.in_layers)
-    layer = sum(_share(tensor, model, one) for tensor in cost.tensors(model) if tensor.in_layers)
+    largest = max(_share(tensor, model, one) for tensor in tensors.tensors(model) if not tensor.in_layers)
+    layer = sum(_share(tensor, model, one) for tensor in tensors.tensors(model) if tensor.in_layers)
     return (2 if model.dtype == "bfloat16" else 4) * (layer + largest)
 
 
-def _share(tensor: cost.Tensor, model: ModelConfig, ways: Mapping[str, int]) -> float:
+def _share(tensor: tensors.Tensor, model: ModelConfig, ways: Mapping[str, int]) -> float:
     """Numbers of a parameter on a device."""
     split = math.prod(ways[axis] for name in tensor.axes for axis in RULES[name])
-    return tensor.size * cost.copies(tensor, model) / split / (ways[STAGE] if tensor.in_layers else 1)
+    return tensor.size * tensors.copies(tensor, model) / split / (ways[STAGE] if tensor.in_layers else 1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def serving(
 ) -> Serving:
     """How many cards a model takes to answer `batch` prompts of `context` tokens at a time."""
     weights = cost.num_params(model) * weight_bits / 8
-    cache = batch * context * cost.cache_bytes_per_token(model, cache_bits / 8)
+    cache = batch * context * tensors.cache_bytes_per_token(model, cache_bits / 8)
     usable = chip.memory_gib * GIB * _USABLE
     cards = 1
     while weights + cache > cards * usable:

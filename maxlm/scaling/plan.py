@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 
 from maxlm.errors import ConfigError
-from maxlm.parallel.chips import find_chip
+from maxlm.scaling.accelerators import find_chip
 from maxlm.scaling.laws import (
     Law,
     LossLaw,
@@ -34,7 +34,7 @@ class Known:
     flops: float | None = None  # C, of the model: rematerialisation not counted
     loss: float | None = None  # nats per token
     chips: float | None = None
-    chip: str | None = None  # a name in maxlm/parallel/chips.py
+    chip: str | None = None  # a name in maxlm/scaling/accelerators.py
     days: float | None = None
     mfu: float | None = None  # model FLOPs utilisation
     tokens_per_s: float | None = None  # of all chips together

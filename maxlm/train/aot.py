@@ -21,9 +21,9 @@ from maxlm.errors import ConfigError
 from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
 from maxlm.models.kernels import BEST_FOR_DEVICE
-from maxlm.parallel.chips import CHIPS, Chip
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.train import hlo
+from maxlm.train.chips import CHIPS, Chip
 from maxlm.train.config import Config, check_divides
 from maxlm.train.optimizer import make_optimizer
 from maxlm.train.state import abstract_state
@@ -85,7 +85,7 @@ def compile_step(config: Config, topology: str, seq_len: int) -> Compiled:
     devices = _devices(topology)
     kind = devices[0].device_kind
     if kind not in CHIPS:
-        raise ConfigError(f"--topology={topology}: {kind!r} does not stand in maxlm/parallel/chips.py")
+        raise ConfigError(f"--topology={topology}: {kind!r} does not stand in maxlm/train/chips.py")
     if not config.model.vocab_size:
         raise ConfigError("config.model.vocab_size: say how large the vocabulary is; there is no data set to ask")
     if config.model.attention == "auto":

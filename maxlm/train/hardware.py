@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from maxlm.errors import ConfigError
-from maxlm.parallel.chips import CHIPS
+from maxlm.train.chips import CHIPS
 
 _PROBE = 1024  # width of the square matrices that a CPU is measured with
 
@@ -29,7 +29,7 @@ def peak_flops(device: Any, override: float = 0.0) -> float:
     if device.device_kind not in CHIPS:
         raise ConfigError(
             f"no peak FLOP/s is known for {device.device_kind!r}: set config.train.peak_flops, "
-            "or add it to maxlm/parallel/chips.py"
+            "or add it to maxlm/train/chips.py"
         )
     return CHIPS[device.device_kind].peak_flops
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maxlm.models import cost
+from maxlm.models import cost, tensors
 from maxlm.models.cache import empty_cache
 from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import DecoderFunction
-from maxlm.parallel.chips import find_chip
 from maxlm.scaling import memory
+from maxlm.scaling.accelerators import find_chip
 from maxlm.scaling.suggest import suggest
 from maxlm.train.config import OptimizerConfig
 from maxlm.train.optimizer import make_optimizer
@@ -80,7 +80,7 @@ def test_a_step_that_was_compiled():
     found = memory.training(model, {"fsdp": 16}, batch=64, seq_len=4096)
     assert found.total / 2**30 / 16 == pytest.approx(0.30, abs=0.03)
     assert found.gathered == 2 * (
-        model.vocab_size * model.embed + sum(t.size for t in cost.tensors(model) if t.in_layers)
+        model.vocab_size * model.embed + sum(t.size for t in tensors.tensors(model) if t.in_layers)
     )
 
 
@@ -88,7 +88,7 @@ def test_the_cache_is_what_generation_makes():
     model = tiny.model()
     cache = jax.eval_shape(lambda: empty_cache(model, 3, 20))
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
-    assert held == 3 * 20 * cost.cache_bytes_per_token(model, 4)
+    assert held == 3 * 20 * tensors.cache_bytes_per_token(model, 4)
 
 
 def test_one_card_or_two():
@@ -113,11 +113,11 @@ def test_serving_counts_weights_and_cache(batch):
         vocab_size=128_256, embed=4096, num_layers=32, num_heads=32, num_kv_heads=8, head_dim=128, mlp=14_336,
         tie_embeddings=False,
     )  # fmt: skip
-    found = memory.serving(model, find_chip("l4"), batch, 8192, weight_bits=8)
+    found = memory.serving(model, find_chip("a100-40"), batch, 8192, weight_bits=8)
     assert found.weights == 8_030_261_248
     assert found.cache == batch * 8192 * 131_072
-    assert found.cards == 2 ** max(0, math.ceil(math.log2((found.weights + found.cache) / (24 * 2**30 * 0.9))))
-    assert np.isclose(found.share, (found.weights + found.cache) / found.cards / (24 * 2**30 * 0.9))
+    assert found.cards == 2 ** max(0, math.ceil(math.log2((found.weights + found.cache) / (40 * 2**30 * 0.9))))
+    assert np.isclose(found.share, (found.weights + found.cache) / found.cards / (40 * 2**30 * 0.9))
 
 
 def test_quantised_weights_count_less():
