@@ -8,6 +8,8 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nobody made a mistake, and the same command may well succeed
+
 
 class UserError(Exception):
     """A mistake or a fault outside the program. The message names the file, key or row, and the way out."""

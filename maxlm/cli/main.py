@@ -31,6 +31,8 @@ _CONFIGURED = {"train", "eval", "compile", "plan", "sweep"}  # commands that tak
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0 if it did its job, 2 for a mistake that the user can mend, 130 if interrupted,
     143 if stopped by SIGTERM.
+
+    A run that hangs, or that loses one of its processes, ends with 75: the same command may well succeed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's notes on absent accelerators
     sys.unraisablehook = _unraisable

@@ -10,6 +10,7 @@ from maxlm.errors import DataError
 from maxlm.paths import as_path, read_json, write_atomic, write_json
 from maxlm.report import sweep
 from maxlm.report.collect import collect_corpus, collect_run
+from maxlm.report.goodput import goodput_of
 from maxlm.report.html import page
 from maxlm.scaling.decide import fit_all, recommend
 from maxlm.scaling.points import RESULTS_FILE, read_points
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         raise DataError(f"{workdir}: not a run (no journal.jsonl)")
     record = collect_run(workdir)
     out = as_path(arguments.out) if arguments.out else workdir / "report.html"
-    write_atomic(out, page(record, collect_corpus(record.config["data"]["dataset"])))
+    write_atomic(out, page(record, collect_corpus(record.config["data"]["dataset"]), goodput_of(workdir)))
     print(out)
 
 

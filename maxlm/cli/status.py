@@ -8,7 +8,8 @@ from rich.table import Table
 from maxlm.config import Overrides
 from maxlm.errors import DataError
 from maxlm.paths import as_path
-from maxlm.report.collect import RunRecord, collect_run
+from maxlm.report.collect import MEMORY, RunRecord, collect_run
+from maxlm.report.goodput import Goodput, goodput_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     console = Console()
     console.print(_summary(record))
     console.print(_blocks(record))
+    if account := goodput_of(workdir):
+        console.print(_goodput(account))
 
 
 def _summary(record: RunRecord) -> Table:
@@ -35,6 +38,7 @@ def _summary(record: RunRecord) -> Table:
         "left out": ", ".join(map(str, record.skipped)) or "none",
         "checkpoints": ", ".join(map(str, record.checkpoints)) or "none",
         "rollbacks": str(len(record.rollbacks)),
+        "alarms": _alarms(record),
         "data set": record.config["data"]["dataset"],
     }
     if record.metrics:
@@ -43,9 +47,21 @@ def _summary(record: RunRecord) -> Table:
         rows["tokens/s"] = (
             f"{last['tokens_per_s']:,.0f} (MFU {last['mfu']:.1%}, waits for data {last['data_wait_share']:.2%})"
         )
+        if "step_s/p50" in last:
+            rows["a step"] = "  ".join(
+                f"{name} {last[f'step_s/{name}']:.3g} s" for name in ("p50", "p90", "p99", "max")
+            )
+        rows |= {words: f"{last[key]:.2f} GiB" for key, words in MEMORY.items() if key in last}
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _alarms(record: RunRecord) -> str:
+    if not record.alarms:
+        return "none"
+    last = record.alarms[-1]
+    return f"{len(record.alarms)}, the last at step {last['step']}: {last['detector']} ({last['policy']})"
 
 
 def _blocks(record: RunRecord) -> Table:
@@ -55,4 +71,15 @@ def _blocks(record: RunRecord) -> Table:
     for block in record.blocks:
         loss = "–" if block.validation_loss is None else f"{block.validation_loss:.4f}"
         table.add_row(str(block.block), str(block.step), loss, "rolled back" if block.undone else "kept")
+    return table
+
+
+def _goodput(account: Goodput) -> Table:
+    starts = "one start" if account.starts == 1 else f"{account.starts} starts"
+    table = Table(title=f"goodput {account.share:.1%}: where {account.wall_s:,.0f} s in {starts} went")
+    table.add_column("")
+    for name in ("seconds", "share"):
+        table.add_column(name, justify="right")
+    for words, seconds, share in account.rows():
+        table.add_row(words, f"{seconds:,.1f}", f"{share:.1%}")
     return table

@@ -16,14 +16,16 @@ from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
-from maxlm.parallel.distributed import initialize
+from maxlm.monitor.clock import Clock, process_age_s
+from maxlm.parallel.distributed import Group, initialize, leaving_at_once
 from maxlm.paths import PathLike, as_path, exclusive
+from maxlm.report.goodput import goodput_of
 from maxlm.tokenizer.base import INFO_FILE
 from maxlm.tokenizer.load import load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
 from maxlm.train.hardware import keep_freed_memory
-from maxlm.train.loop import train
+from maxlm.train.recovery import train_and_recover
 from maxlm.train.run import Evaluate
 
 _POLL_S = 0.5
@@ -42,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="with --from: the parameters alone; steps and optimizer begin anew"
     )
+    group = parser.add_argument_group("several processes", "found on TPU slices, in SLURM and in Open MPI")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, with a free port there")
+    group.add_argument("--num-processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process-id", type=int, metavar="I", help="which of them this is, from 0")
     parser.add_argument("--print-config", action="store_true", help="print the resolved config and stop")
     parser.epilog = (
         "Any key of the config can be set: --config.model.num_layers=4 --config.data.dataset=DIR. "
@@ -60,18 +66,27 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
             print(f"{group:10s} " + " ".join(f"{key}={value}" for key, value in line.items()))
     if not config.data.dataset:
         raise ConfigError("config.data.dataset: name the data set to train on (--config.data.dataset=DIR)")
+    clock = Clock(process_age_s())
     keep_freed_memory()
     quieten_failed_saves()
-    initialize()
+    initialize(Group(arguments.coordinator, arguments.num_processes, arguments.process_id))
+    with leaving_at_once():
+        _train(config, arguments.workdir, clock)
+
+
+def _train(config: Config, workdir: str, clock: Clock) -> None:
     first = jax.process_index() == 0  # the others share its folder
-    lock = exclusive(as_path(arguments.workdir) / ".lock", f"{arguments.workdir}: this run is training already")
+    lock = exclusive(as_path(workdir) / ".lock", f"{workdir}: this run is training already")
     with lock if first else nullcontext():
-        store = wait_for_dataset(config.data.dataset, config.data.wait_s)
+        with clock.spending("data_wait"):
+            store = wait_for_dataset(config.data.dataset, config.data.wait_s)
         evaluator = make_validation if config.train.eval_every_blocks else None
-        with naming_full_disk("a run", arguments.workdir):
+        with naming_full_disk("a run", workdir):
             if first:
-                keep_tokenizer(store, arguments.workdir, config.branch.run)
-            train(config, arguments.workdir, store, evaluator)
+                keep_tokenizer(store, workdir, config.branch.run)
+            train_and_recover(config, workdir, store, evaluator, clock=clock)
+    if first and (account := goodput_of(workdir)):
+        print(account.sentence())
 
 
 def _branch_overrides(arguments: argparse.Namespace) -> Overrides:

@@ -1,5 +1,7 @@
 """What a model costs: parameters and FLOPs as arithmetic on its config. No arrays, no jax."""
 
+from typing import NamedTuple
+
 from maxlm.models.config import ModelConfig
 
 
@@ -26,14 +28,31 @@ def visible_keys(config: ModelConfig, seq_len: int) -> float:
     return window * (1 - window / (2 * seq_len))
 
 
-def train_flops_per_token(config: ModelConfig, seq_len: int) -> float:
-    """FLOPs of forward and backward for one token, rematerialisation not counted.
+class Flops(NamedTuple):
+    """FLOPs of forward and backward, rematerialisation not counted, by the three conventions that papers use."""
 
-    6 per matmul parameter, and 12 · layers · heads · head_dim · keys for attention. PaLM (appendix B) takes seq_len for
-    the keys, the full square; we take those that the causal mask and the window leave: without a window, half of it.
+    causal: float  # attention over the keys that the causal mask and the window leave; ours
+    square: float  # attention over all seq_len keys (PaLM, Chowdhery et al., 2022, appendix B)
+    no_attention: float  # 6 per matmul parameter alone
+
+    def times(self, tokens: float) -> "Flops":
+        return Flops(*(tokens * flops for flops in self))
+
+
+def flops_per_token(config: ModelConfig, seq_len: int) -> Flops:
+    """Of training on one token of a row of `seq_len`.
+
+    6 per matmul parameter (PaLM's N; it counts no more for an embedding that is looked up), and for attention
+    12 · layers · heads · head_dim · keys.
     """
-    attention = 12 * config.num_layers * config.num_heads * config.head_dim * visible_keys(config, seq_len)
-    return 6 * matmul_params(config) + attention
+    matmuls = 6.0 * matmul_params(config)
+    per_key = 12 * config.num_layers * config.num_heads * config.head_dim
+    return Flops(matmuls + per_key * visible_keys(config, seq_len), matmuls + per_key * seq_len, matmuls)
+
+
+def train_flops_per_token(config: ModelConfig, seq_len: int) -> float:
+    """FLOPs of training on one token, attention over visible keys: without a window, half of the square."""
+    return flops_per_token(config, seq_len).causal
 
 
 def _attention_matrices(config: ModelConfig) -> int:

@@ -9,6 +9,14 @@ from etils import epath
 from maxlm.journal import Journal
 from maxlm.paths import PathLike, as_path, read_json
 
+# Metrics of memory, which a run has either for its devices or, on a CPU, for its process; of the first host.
+MEMORY = {
+    "memory/device_gib": "memory of the fullest device",
+    "memory/device_peak_gib": "memory of the fullest device, at the peak",
+    "memory/process_gib": "memory of the process (no device of its own)",
+    "memory/process_peak_gib": "memory of the process, at the peak",
+}
+
 
 @dataclass
 class BlockRecord:
@@ -38,6 +46,8 @@ class RunRecord:
     metrics: list[dict[str, float]] = field(default_factory=list)  # training, what stands
     validation: list[dict[str, float]] = field(default_factory=list)
     undone: list[list[dict[str, float]]] = field(default_factory=list)  # training, stretches that were undone
+    hosts: list[dict[str, Any]] = field(default_factory=list)  # step times of every host, where there are several
+    alarms: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def blocks_done(self) -> int:
@@ -57,6 +67,7 @@ def collect_run(workdir: PathLike) -> RunRecord:
     folder = workdir / "checkpoints"
     record.checkpoints = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
     _read_metrics(record, workdir / "metrics" / "metrics.jsonl")
+    record.hosts = read_lines(workdir / "metrics" / "hosts.jsonl")
     return record
 
 
@@ -83,6 +94,10 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
         record.rollbacks.append(event)
         record.skipped = sorted({b for b in record.skipped if b <= event["to_block"]} | set(event["skipped"]))
         _undo_blocks(record, event["to_step"])
+    elif name == "alarm":
+        record.alarms.append(event)
+    elif name == "stuck":
+        record.state = f"nothing had happened for {event['silent_s']} s, while {event['doing']}"
     elif name == "run_finished":
         record.state = "finished"
 
@@ -93,18 +108,25 @@ def _undo_blocks(record: RunRecord, step: int) -> None:
         block.undone = block.undone or block.step > step
 
 
-def _read_metrics(record: RunRecord, path: epath.Path) -> None:
-    """Sorts metrics into what stands and what was undone. Each start of a process says after which step it begins."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
+def read_lines(path: PathLike) -> list[dict[str, Any]]:
+    """The JSON objects of a file, one a line; a line that a kill cut short is left out. No file: no lines."""
+    path, found = as_path(path), []
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
             values = json.loads(line)
-        except ValueError:  # the last line of a process that was killed
+        except ValueError:
             continue
+        if isinstance(values, dict):
+            found.append(values)
+    return found
+
+
+def _read_metrics(record: RunRecord, path: epath.Path) -> None:
+    """Sorts metrics into what stands and what was undone. Each start of a process says after which step it begins."""
+    for values in read_lines(path):
         if "begins_after" in values:
             _undo_metrics(record, values["begins_after"])
-        else:
+        elif "step" in values:
             (record.metrics if "loss" in values else record.validation).append(values)
     if record.state.startswith("rolled back"):
         _undo_metrics(record, record.step)

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.hashsalt"] = "maxlm"  # the same figures give the same bytes
@@ -48,6 +49,42 @@ def throughput(record: RunRecord) -> str:
 
 def utilisation(record: RunRecord) -> str:
     return svg(lambda axes: _line(axes, record, "mfu", "model FLOPs utilisation", zero=True), height=2.2)
+
+
+def step_times(record: RunRecord) -> str:
+    """Percentiles of the steps of each line, and the slowest."""
+
+    def draw(axes: Axes) -> None:
+        lines = [line for line in record.metrics if "step_s/p50" in line]
+        for color, name in zip(_cycle(), ("p50", "p90", "p99", "max"), strict=False):
+            axes.plot(_steps(lines), [m[f"step_s/{name}"] for m in lines], color=color, linewidth=1, label=name)
+        axes.set_ylabel("seconds a step")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, ncols=4)
+
+    return svg(draw, height=2.2)
+
+
+def layer_norms(record: RunRecord, kind: str) -> str:
+    """Norms of gradients (`kind` "grad") or parameters ("param") by layer and step, as colours; "": there are none."""
+    prefix = f"{kind}_norm/layers/"
+    lines = [line for line in record.metrics if any(key.startswith(prefix) for key in line)]
+    keys = sorted({key for line in lines for key in line if key.startswith(prefix)})
+    if not lines:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        values = np.array([[line.get(key, np.nan) for line in lines] for key in keys])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            image = axes.imshow(
+                np.log10(values), aspect="auto", origin="lower", interpolation="nearest", cmap="viridis",
+                extent=(lines[0]["step"], lines[-1]["step"] + 1, -0.5, len(keys) - 0.5),
+            )  # fmt: skip
+        axes.set_ylabel("layer")
+        bar = axes.figure.colorbar(image, ax=axes)
+        bar.set_label("log10 of the norm")
+
+    return svg(draw, height=1.6 + 0.06 * min(len(keys), 60))
 
 
 def gradient_norm(record: RunRecord) -> str:

@@ -6,7 +6,8 @@ from maxlm.train.chips import CHIPS, Chip
 NICKNAMES = {
     "a100": "NVIDIA A100-SXM4-80GB", "a100-40": "NVIDIA A100-SXM4-40GB", "a100-pcie": "NVIDIA A100 80GB PCIe",
     "h100": "NVIDIA H100 80GB HBM3", "h200": "NVIDIA H200", "v4": "TPU v4", "v5e": "TPU v5 lite", "v5p": "TPU v5p",
-    "v6e": "TPU v6 lite", "v7x": "TPU7x",
+    "v6e": "TPU v6 lite", "v7x": "TPU7x", "h100-pcie": "NVIDIA H100 PCIe", "b200": "NVIDIA B200", "l4": "NVIDIA L4",
+    "l40s": "NVIDIA L40S", "4090": "NVIDIA GeForce RTX 4090",
 }  # fmt: skip
 
 

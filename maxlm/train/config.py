@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from maxlm.config import config_dict
 from maxlm.errors import ConfigError
 from maxlm.models.config import ModelConfig
+from maxlm.monitor.config import ProfileConfig, WandbConfig, WatchConfig
 from maxlm.parallel.axes import BATCH_AXES
 from maxlm.parallel.mesh import MeshConfig
 
@@ -67,6 +68,7 @@ class TrainSettings:
     z_loss: float = 0.0  # weight of log²Z (PaLM, section 5), which keeps logits from drifting; 1e-4 is usual
     loss_chunks: int = 0  # pieces in which the logits are made; 0: chosen to hold about 32 MiB of them at a time
     log_every: int = 10  # steps between lines and metrics
+    log_norms: bool = False  # with each of them, norms of gradients and parameters by layer
     eval_every_blocks: int = 1  # validation loss after every so many blocks; 0: never
     eval_rows: int = 256  # rows of the validation block to look at; 0: all
     peak_flops: float = 0.0  # per device, for model FLOPs utilisation; 0: from the table, measured on a CPU
@@ -113,6 +115,9 @@ class Config:
     train: TrainSettings = TrainSettings()
     stages: tuple[StageSettings, ...] = ()
     branch: BranchSettings = BranchSettings()
+    watch: WatchConfig = WatchConfig()
+    profile: ProfileConfig = ProfileConfig()
+    wandb: WandbConfig = WandbConfig()
 
     def __post_init__(self) -> None:
         if self.train.accumulate < 1:

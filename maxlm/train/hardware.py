@@ -1,37 +1,34 @@
-"""What the devices can do at best, for model FLOPs utilisation."""
+"""What the devices can do at best, for model FLOPs utilisation, and memory: how much is taken, how it is kept."""
 
 import ctypes
 import importlib.metadata
 import importlib.util
 import os
+import resource
+import sys
 import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from maxlm.errors import ConfigError
-from maxlm.train.chips import CHIPS
+from maxlm.train.chips import peak_of
 
+_GIB = 2**30
 _PROBE = 1024  # width of the square matrices that a CPU is measured with
 
 
-def peak_flops(device: Any, override: float = 0.0) -> float:
-    """Peak FLOP/s of one device: `override`, the table's, or on a CPU what a float32 matmul reaches.
+def peak_flops(device: Any, dtype: str, override: float = 0.0) -> float:
+    """Peak FLOP/s of one device: `override`, the table's for `dtype`, or on a CPU what a float32 matmul reaches.
 
     Raises:
-      ConfigError: a device that the table does not know; a guess would make every utilisation wrong.
+      ConfigError: a device that the table does not know.
     """
     if override:
         return override
     if device.platform == "cpu":
         return measure_matmul() / jax.local_device_count()  # host devices share the cores
-    if device.device_kind not in CHIPS:
-        raise ConfigError(
-            f"no peak FLOP/s is known for {device.device_kind!r}: set config.train.peak_flops, "
-            "or add it to maxlm/train/chips.py"
-        )
-    return CHIPS[device.device_kind].peak_flops
+    return peak_of(device.device_kind, dtype)
 
 
 def measure_matmul(size: int = _PROBE, repeats: int = 5) -> float:
@@ -45,6 +42,22 @@ def measure_matmul(size: int = _PROBE, repeats: int = 5) -> float:
         multiply(a).block_until_ready()
         best = min(best, time.perf_counter() - started)
     return 2 * size**3 / best
+
+
+def memory_in_use() -> dict[str, float]:
+    """GiB in use now and at the peak: of the fullest of this process's devices, or on a CPU of the process itself."""
+    stats = [found for device in jax.local_devices() if (found := device.memory_stats())]
+    if stats:
+        return {
+            "memory/device_gib": max(found["bytes_in_use"] for found in stats) / _GIB,
+            "memory/device_peak_gib": max(found.get("peak_bytes_in_use", 0) for found in stats) / _GIB,
+        }
+    if sys.platform != "linux":
+        return {}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * resource.getpagesize()
+    return {"memory/process_gib": resident / _GIB, "memory/process_peak_gib": peak / _GIB}
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8  # of glibc's mallopt (malloc.h)

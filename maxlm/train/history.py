@@ -132,10 +132,11 @@ def _readable(checkpoints: Checkpoints) -> Iterator[tuple[int, Meta]]:
             continue
 
 
-def roll_back(workdir: PathLike, dataset: PathLike, plan: Rollback) -> None:
+def roll_back(workdir: PathLike, dataset: PathLike, plan: Rollback, alarm: str | None = None) -> None:
     """Carries a planned rollback out. Checkpoints beyond the target are moved to RUN/rolled_back/, not deleted.
 
-    The journal line comes last: killed before it, the command can be given again.
+    `alarm`: what a run says that rolls back by itself. The journal line comes last: killed before it, the command can
+    be given again.
     """
     if not is_local(as_path(workdir)):
         raise UserError(f"{workdir}: rolling back a run in a bucket is not supported; copy it to a disk")
@@ -153,6 +154,7 @@ def roll_back(workdir: PathLike, dataset: PathLike, plan: Rollback) -> None:
         to_step=plan.to_step,
         skipped=list(plan.skipped),
         set_aside=str(aside) if plan.undone_steps else None,
+        alarm=alarm,
     )
 
 

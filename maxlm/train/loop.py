@@ -19,10 +19,13 @@ from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DamagedCheckpointError
 from maxlm.models import cost
 from maxlm.models.kernels import check_keeps_documents_apart
+from maxlm.monitor.clock import Clock
+from maxlm.monitor.norms import as_scalars
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.paths import PathLike
 from maxlm.train.checkpoint import Position
 from maxlm.train.config import Config
+from maxlm.train.hardware import memory_in_use
 from maxlm.train.history import next_block
 from maxlm.train.metrics import Window
 from maxlm.train.run import (
@@ -47,16 +50,18 @@ def train(
     store: BlockStore,
     make_evaluate: MakeEvaluate | None = None,
     devices: Sequence[Any] | None = None,
+    clock: Clock | None = None,
 ) -> Position:
     """Trains until `config.data.num_blocks` blocks are done, going on where `workdir` stands.
 
-    `devices`: those to train on, all by default.
+    `devices`: those to train on, all by default. `clock`: one that has been running since the process began.
 
     Raises:
       ConfigError, DataError, CheckpointError, DiskFullError: see the modules that this page calls.
     """
+    clock = clock or Clock()
     while True:
-        run, resumes = open_run(config, workdir, store), True
+        run, resumes = open_run(config, workdir, store, clock), True
         try:
             while not run.is_done:
                 _train_stage(run, make_evaluate, devices, resumes)
@@ -89,12 +94,15 @@ def _train_stage(run: Run, make_evaluate: MakeEvaluate | None, devices: Sequence
 def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
     """Trains on the rest of the current block."""
     position, feed = run.position, trainer.feed
-    batches = feed.open(position.block)
+    with run.instruments.waiting_for_data():
+        batches = feed.open(position.block)
     check_same_stage(run.stages, position.block, run.store.manifest(position.block).stage)
     run.journal.append("block_started", block=position.block, step=position.step, batch=position.batch)
     tell_producer(run, position.block, finished=False)
-    window, pending = Window(run.store.info.domains), None
+    run.instruments.begin_block()
+    window, pending = Window(run.store.info.domains, trainer.mesh.size), None
     for batch in feed.batches(batches, start=position.batch):
+        run.instruments.before_step(position.step + 1, state)
         state, metrics = trainer.step(state, _on_devices(batch, trainer.mesh))
         # The step before is read only now, after this one is dispatched: the device never waits for the log.
         if pending is not None:
@@ -117,18 +125,22 @@ def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
     return state
 
 
-def _log(run: Run, trainer: Trainer, window: Window, step: int, metrics: dict[str, jax.Array], length: int) -> Window:
+def _log(run: Run, trainer: Trainer, window: Window, step: int, metrics: dict[str, Any], length: int) -> Window:
     """Adds a finished step, on rows of `length`, to the window; every `log_every` steps writes it and begins anew."""
     tokens = trainer.stage.config.train.batch * run.store.info.seq_len  # of shorter rows there are more
-    window.add(step, jax.device_get(metrics), tokens, tokens * cost.train_flops_per_token(trainer.model.config, length))
+    found = run.instruments.fetch(step, metrics)
+    window.add(found, tokens, cost.flops_per_token(trainer.model.config, length).times(tokens))
     if step % trainer.stage.config.train.log_every:
         return window
+    window.norms = as_scalars(found.get("norms", {}))
     _write(run, trainer, window, step)
-    return Window(window.domains)
+    return Window(window.domains, window.devices)
 
 
 def _write(run: Run, trainer: Trainer, window: Window, step: int) -> None:
+    run.clock.add("data_wait", trainer.feed.waited_s)
     scalars = window.scalars(trainer.peak, trainer.feed.waited_share())
+    scalars |= run.instruments.scalars(step, scalars) | memory_in_use()
     run.metrics.write(step, scalars)
     run.line.update(step, run.position.block, scalars)
 
@@ -143,8 +155,9 @@ def _finish_block(run: Run, trainer: Trainer, state: TrainState) -> None:
     every = trainer.stage.config.train.eval_every_blocks
     is_last = run.is_done or run.stage is not trainer.stage  # of its stage
     if trainer.evaluate is not None and every and (run.position.blocks_done % every == 0 or is_last):
-        values = trainer.evaluate(state.params)
-        run.metrics.write(done.step, values)
+        with run.instruments.standing_still("evaluation"):
+            values = trainer.evaluate(state.params)
+        run.metrics.write(done.step, values, ends_window=False)
         run.journal.append("evaluated", block=done.block, step=done.step, **values)
         losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items())
         run.line.say(f"block {done.block} finished at step {done.step}: validation {losses}")
@@ -154,7 +167,9 @@ def _finish_block(run: Run, trainer: Trainer, state: TrainState) -> None:
 
 
 def _finish(run: Run) -> None:
-    run.checkpoints.wait()
+    with run.instruments.standing_still("checkpoint"):
+        run.checkpoints.wait()
+    run.instruments.finish()
     run.journal.append("run_finished", step=run.position.step, blocks=run.position.blocks_done)
     tell_producer(run, run.position.block, finished=True)
     run.line.say(f"finished: {run.position.step} steps, {run.position.blocks_done} blocks")

@@ -1,57 +1,68 @@
 """What a run shows of itself: TensorBoard scalars, metrics.jsonl for the report, and a line on the terminal."""
 
-import json
 import math
-import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-from maxlm.errors import UserError
-from maxlm.paths import PathLike, as_path
+from maxlm.models.cost import Flops
+from maxlm.monitor.clock import Clock
+from maxlm.monitor.lines import LineFile
+from maxlm.monitor.tracking import Tracker
+from maxlm.paths import PathLike, as_path, is_local
 
 
 class MetricsWriter:
-    """Scalars by step into RUN/metrics/: event files for TensorBoard, and one JSON object a line."""
+    """Scalars by step into RUN/metrics/: event files for TensorBoard, and one JSON object a line.
 
-    def __init__(self, workdir: PathLike, first_step: int, writes: bool = True):
+    The lines are also the run's account of its time, which maxlm/report/goodput.py sums up: each says when it was
+    written, and what went by since the line before beside training itself.
+    """
+
+    def __init__(
+        self, workdir: PathLike, first_step: int, clock: Clock, tracker: Tracker | None = None, writes: bool = True
+    ):
         """`writes`: False for processes beside the first."""
-        self._writes = writes
+        self._writes, self._clock, self._tracker = writes, clock, tracker
         if not writes:
             return
         folder = as_path(workdir) / "metrics"
-        folder.mkdir(parents=True, exist_ok=True)
         # A resumed run repeats the steps after `first_step`, which a kill or a rollback undid: TensorBoard drops the
         # old ones by purge_step, the report by the line that begins here.
-        self._events = SummaryWriter(str(folder), purge_step=first_step + 1, flush_secs=10)
-        self._lines = open(folder / "metrics.jsonl", "a", buffering=1)
-        if _ends_mid_line(folder / "metrics.jsonl"):
-            self._lines.write("\n")
-        self._lines.write(json.dumps({"begins_after": first_step}) + "\n")
+        # Its event files can't be written into a bucket.
+        local = is_local(folder)
+        self._events = SummaryWriter(str(folder), purge_step=first_step + 1, flush_secs=10) if local else None
+        self._lines = LineFile(folder / "metrics.jsonl")
+        self._lines.write({"begins_after": first_step, **self._time(rest="start")})
 
-    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+    def write(self, step: int, scalars: Mapping[str, float], ends_window: bool = True) -> None:
+        """`ends_window`: whether these are figures of all steps since the last such line, up to `step`."""
         if not self._writes:
             return
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, step)
-        self._lines.write(json.dumps({"step": step, **scalars}) + "\n")
+        if self._events is not None:
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, step)
+        self._lines.write({"step": step, **scalars, **(self._time() if ends_window else {})})
+        if self._tracker is not None:
+            self._tracker.write(step, scalars)
 
     def close(self) -> None:
         if not self._writes:
             return
-        self._events.close()
+        self._lines.write({"ends": True, **self._time()})
+        if self._events is not None:
+            self._events.close()
         self._lines.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
-
-def _ends_mid_line(path: PathLike) -> bool:
-    """Whether a crash cut the file's last line short."""
-    with open(path, "rb") as file:
-        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+    def _time(self, rest: str | None = None) -> dict[str, Any]:
+        return {"time": round(self._clock.now(), 6), "spent": self._clock.take(rest)}
 
 
 @dataclass
@@ -59,56 +70,60 @@ class Window:
     """Sums over the steps since the last line."""
 
     domains: Sequence[str]
+    devices: int = 1
     steps: int = 0
+    finite: int = 0  # steps whose loss and gradient were finite; the others were not applied and count in no mean
     loss: float = 0.0
     grad_norm: float = 0.0
     learning_rate: float = 0.0
+    seconds: float = 0.0  # of the steps, without what they stood still for: compilation, checkpoints, evaluation
     tokens: int = 0  # places in the batches, padding included, as in the FLOPs
-    flops: float = 0  # of the model
+    flops: np.ndarray = field(init=False)  # of the model, by the conventions of maxlm/models/cost.py
     domain_nll: np.ndarray = field(init=False)
     domain_tokens: np.ndarray = field(init=False)
-    started: float = field(default_factory=time.perf_counter)
+    norms: dict[str, float] = field(default_factory=dict)  # by layer, of the last step that has them
 
     def __post_init__(self) -> None:
+        self.flops = np.zeros(len(Flops._fields))
         self.domain_nll = np.zeros(len(self.domains))
         self.domain_tokens = np.zeros(len(self.domains))
 
-    def add(self, step: int, metrics: Mapping[str, np.ndarray], tokens: int, flops: float) -> None:
-        """Adds one step's metrics, already on the host, with the tokens and the FLOPs that it took.
-
-        Raises:
-          UserError: the loss or the gradient is not finite; nothing after it would be worth having.
-        """
-        loss, grad_norm = float(metrics["loss"]), float(metrics["grad_norm"])
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise UserError(
-                f"step {step}: loss {loss}, gradient norm {grad_norm}: the run has diverged and stops before the next "
-                "checkpoint; lower config.optimizer.learning_rate, or roll back a block (maxlm rollback … --skip)"
-            )
+    def add(self, metrics: Mapping[str, Any], tokens: int, flops: Flops) -> None:
+        """Adds one step's metrics, on the host and with its seconds, and the tokens and the FLOPs that it took."""
         self.steps += 1
+        self.seconds += metrics["step_s"]
         self.tokens += tokens
         self.flops += flops
+        self.learning_rate = float(metrics["learning_rate"])
+        loss, grad_norm = float(metrics["loss"]), float(metrics["grad_norm"])
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            return
+        self.finite += 1
         self.loss += loss
         self.grad_norm += grad_norm
-        self.learning_rate = float(metrics["learning_rate"])
         self.domain_nll += metrics["domain_nll"]
         self.domain_tokens += metrics["domain_tokens"]
 
     def scalars(self, peak: float, wait_share: float) -> dict[str, float]:
         """Means over the window; `peak`: FLOP/s of all devices."""
-        seconds = time.perf_counter() - self.started
+        used = Flops(*(self.flops / self.seconds / peak))
         values = {
-            "loss": self.loss / self.steps,
-            "grad_norm": self.grad_norm / self.steps,
+            "loss": self.loss / self.finite if self.finite else math.nan,
+            "grad_norm": self.grad_norm / self.finite if self.finite else math.nan,
             "learning_rate": self.learning_rate,
-            "tokens_per_s": self.tokens / seconds,
-            "mfu": self.flops / seconds / peak,
+            "tokens_per_s": self.tokens / self.seconds,
+            "tokens_per_s_device": self.tokens / self.seconds / self.devices,
+            "mfu": used.causal,
+            "mfu_square": used.square,
+            "mfu_no_attention": used.no_attention,
             "data_wait_share": wait_share,
         }
+        if self.finite < self.steps:
+            values["not_finite"] = self.steps - self.finite
         for name, nll, tokens in zip(self.domains, self.domain_nll, self.domain_tokens, strict=True):
             if tokens:
                 values[f"loss/{name}"] = nll / tokens
-        return values
+        return values | self.norms
 
 
 class ProgressLine:

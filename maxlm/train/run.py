@@ -16,6 +16,9 @@ from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
 from maxlm.errors import CheckpointError, ConfigError, DamagedCheckpointError, StoppedError
 from maxlm.journal import Journal
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.clock import Clock
+from maxlm.monitor.instruments import Instruments, MonitorConfig
+from maxlm.monitor.tracking import Tracker
 from maxlm.parallel.distributed import wait_for_all
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
@@ -55,6 +58,8 @@ class Run:
     checkpoints: Checkpoints
     journal: Journal
     line: ProgressLine
+    clock: Clock
+    instruments: Instruments
     metrics: MetricsWriter
     skipped: set[int]
     position: Position
@@ -79,6 +84,7 @@ class Run:
     def close(self) -> None:
         self.stop.close()
         self.line.close()
+        self.instruments.close()
         self.metrics.close()
         self.checkpoints.close()
 
@@ -96,7 +102,7 @@ class Trainer:
     peak: float  # FLOP/s of all devices
 
 
-def open_run(config: Config, workdir: PathLike, store: BlockStore) -> Run:
+def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock) -> Run:
     """Takes up the run in `workdir` where it stands; nothing is computed yet.
 
     Raises:
@@ -119,6 +125,8 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore) -> Run:
         console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
     if first:
         write_json(file, plain)
+    line = ProgressLine(console, stages[-1].end_step, position.step)
+    tracker = Tracker(config.wandb, reader_name(workdir), plain, os.fspath(workdir)) if first else None
     return Run(
         config=config,
         workdir=workdir,
@@ -126,8 +134,12 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore) -> Run:
         stages=stages,
         checkpoints=checkpoints,
         journal=journal,
-        line=ProgressLine(console, stages[-1].end_step, position.step),
-        metrics=MetricsWriter(workdir, position.step, writes=first),
+        line=line,
+        clock=clock,
+        instruments=Instruments(
+            MonitorConfig(config.profile, config.watch), workdir, clock, journal, store.info.domains, line.say
+        ),
+        metrics=MetricsWriter(workdir, position.step, clock, tracker, writes=first),
         skipped=skipped,
         position=position,
         start=start,
@@ -166,19 +178,22 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
     check_divides(config, mesh, rows)
     model = DecoderFunction(config.model)
     tx = make_optimizer(config.optimizer, stage.schedule, config.model.width_multiplier)
-    state = _state(run, config, model, tx, mesh)
+    with run.clock.spending("restore"):
+        state = jax.block_until_ready(_state(run, config, model, tx, mesh))
     _tell_beginning(run, stage, mesh, resumes)
     data, train = config.data, config.train
     trainer = Trainer(
         stage=stage,
         mesh=mesh,
         model=model,
-        step=make_train_step(model, tx, stage.schedule, train, mesh, num_domains=len(store.info.domains)),
+        step=run.clock.first_calls(
+            make_train_step(model, tx, stage.schedule, train, mesh, num_domains=len(store.info.domains))
+        ),
         feed=BlockFeed(
             store, batch=train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=run.line.say
         ),
         evaluate=make_evaluate(config, store, model, mesh, next(iter(rows))) if make_evaluate else None,
-        peak=mesh.size * peak_flops(mesh.devices.flat[0], train.peak_flops),
+        peak=mesh.size * peak_flops(mesh.devices.flat[0], config.model.dtype, train.peak_flops),
     )
     return trainer, state
 
@@ -187,7 +202,8 @@ def save(run: Run, trainer: Trainer, state: TrainState, position: Position) -> N
     """Begins a checkpoint and says so in the journal."""
     model = trainer.model.config
     config = {**configs.to_dict(trainer.stage.config), "model": configs.to_dict(model)}
-    run.checkpoints.save(state, Meta(position, config, model.vocab_size))
+    with run.instruments.standing_still("checkpoint"):
+        run.checkpoints.save(state, Meta(position, config, model.vocab_size))
     run.journal.append("checkpoint", step=position.step, finished_block=position.finished_block, batch=position.batch)
 
 

@@ -23,7 +23,7 @@ _ONLY = "main"  # the stage of a run that names none
 _OWN_SCHEDULE = ("schedule.", "optimizer.learning_rate")
 # What stays the same in all stages, and why.
 _FIXED = {
-    **dict.fromkeys(("stages", "branch", "checkpoint"), "it is the run's"),
+    **dict.fromkeys(("stages", "branch", "checkpoint", "watch", "profile", "wandb"), "it is the run's"),
     **dict.fromkeys(("data.dataset", "data.num_blocks"), "it is the run's; `maxlm train --from=RUN` changes it"),
     "train.seed": "parameters are made once",
     **dict.fromkeys(("optimizer.name", "optimizer.ema_decay"), "the optimizer's state would be another"),

@@ -11,13 +11,14 @@ from jax.sharding import Mesh
 from maxlm.blocks.format import Batch
 from maxlm.models.context_attention import gathered, spread
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.norms import norms_when
 from maxlm.parallel.axes import CONTEXT, ways
 from maxlm.parallel.mesh import batch_sharding, replicated
 from maxlm.train.config import TrainSettings
 from maxlm.train.losses import TokenLosses, auto_chunks, next_token_loss, sums_by_domain
 from maxlm.train.state import TrainState, state_shardings
 
-Metrics = dict[str, jax.Array]
+Metrics = dict[str, Any]
 
 
 def batch_loss(
@@ -66,7 +67,7 @@ def make_train_step(
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), updated, (state.params, state.opt_state)
         )
-        metrics = {
+        metrics: Metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
             "skipped": 1.0 - finite,
@@ -74,6 +75,8 @@ def make_train_step(
             "domain_nll": sums_by_domain(nll_BT * batch.weights, batch.domains, num_domains),
             "domain_tokens": sums_by_domain(batch.weights, batch.domains, num_domains),
         }
+        if settings.log_norms:  # of the parameters that the gradient belongs to
+            metrics["norms"] = norms_when((state.step + 1) % settings.log_every == 0, state.params, grads)
         return TrainState(params, opt_state, state.step + 1, state.key), metrics
 
     state_split, batch_split = state_shardings(model, tx, mesh), batch_sharding(mesh)

@@ -5,7 +5,7 @@ import pytest
 from tests.house.modules import imported, modules, within
 
 FLOOR_1 = ("maxlm.errors", "maxlm.config", "maxlm.paths", "maxlm.journal", "maxlm.page", "maxlm.blocks")
-FLOOR_2 = ("maxlm.models", "maxlm.parallel", "maxlm.interop", "maxlm.tokenizer")
+FLOOR_2 = ("maxlm.models", "maxlm.parallel", "maxlm.monitor", "maxlm.interop", "maxlm.tokenizer")
 # The one part of the data side that runs a model. Nothing imports it but on demand: tests/data_pipeline/score.
 ENCODER = ("data_pipeline.score.classifier", "data_pipeline.score.finetune")
 EVERYTHING = ("maxlm", "data_pipeline", "tools")

@@ -34,8 +34,13 @@ optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.keep_every_blocks checkpoint.keep_stage_ends checkpoint.keep_best checkpoint.keep_spread
 checkpoint.every_steps
-train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.eval_every_blocks
-train.eval_rows train.peak_flops
+train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.log_norms
+train.eval_every_blocks train.eval_rows train.peak_flops
+watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
+watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
+watch.domain_loss.policy watch.domain_loss.window watch.domain_loss.threshold watch.domain_loss.in_a_row
+watch.not_finite watch.max_not_finite watch.max_rollbacks watch.stuck.policy watch.stuck.limit_s
+profile.start profile.steps wandb.project wandb.entity wandb.name
 stages[].name stages[].blocks stages[].tokens stages[].changes branch.run branch.step branch.stage branch.fresh
 """
 
@@ -75,6 +80,7 @@ runner partitions
 JOURNAL_EVENTS = """
 run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
 stopped evaluated rollback run_finished
+alarm stuck
 skip unskip
 """
 

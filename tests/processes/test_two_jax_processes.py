@@ -1,34 +1,20 @@
 """Two processes on 127.0.0.1 train one model, each reading its half of every batch, and agree with one process."""
 
-import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from maxlm.report.collect import collect_run
-from tests.runs import ROOT, command, environment, make_tokenised_dataset, maxlm, train_line
+from tests.processes.groups import by_hand, free_port, start
+from tests.runs import command, environment, make_tokenised_dataset, maxlm, train_line
 
 MORE = ("--config.data.num_blocks=2", "--config.train.eval_every_blocks=1")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def train_with_two_processes(line: list[str], devices: int) -> None:
     """`devices`: of each process."""
-    joined = {"MAXLM_COORDINATOR": f"127.0.0.1:{free_port()}", "MAXLM_NUM_PROCESSES": "2"}
-    processes = [
-        subprocess.Popen(
-            command(line), env={**environment(devices), **joined, "MAXLM_PROCESS_ID": str(index)}, cwd=ROOT,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for index in range(2)
-    ]  # fmt: skip
-    for process in processes:
+    port = free_port()
+    for process in [start(command(line), {**environment(devices), **by_hand(port, index)}) for index in range(2)]:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors[-3000:]
 
@@ -46,3 +32,10 @@ def test_two_processes_equal_one(tmp_path: Path, mesh: str):
     assert [m["loss"] for m in two.metrics] == pytest.approx([m["loss"] for m in one.metrics], abs=1e-4)
     assert two.validation[-1]["validation/loss"] == pytest.approx(one.validation[-1]["validation/loss"], abs=1e-4)
     assert two.state == "finished"
+    # Step times of both hosts, gathered in every line; those of the last line too.
+    assert [line["step"] for line in two.hosts] == list(range(1, 9))
+    for line in two.hosts:
+        slowest, busy = line["step_s/max"], line["step_s/host"]
+        assert len(slowest) == len(busy) == 2
+        assert all(0 <= own <= whole for own, whole in zip(busy, slowest, strict=True))
+    assert not one.hosts

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from maxlm.config import load
 from maxlm.models.config import ModelConfig
-from maxlm.models.cost import matmul_params, num_params, train_flops_per_token, visible_keys
+from maxlm.models.cost import flops_per_token, matmul_params, num_params, train_flops_per_token, visible_keys
 from maxlm.models.decoder import DecoderFunction
+from maxlm.train.chips import peak_of
 from maxlm.train.config import Config
 
 # What the released weights hold, embedding counted once where it is tied.
@@ -94,3 +95,29 @@ def test_flops_by_hand():
     windowed = dataclasses.replace(config, sliding_window=3)
     assert visible_keys(windowed, 6) == (1 + 2 + 3 + 3 + 3 + 3) / 6 - 0.25
     assert visible_keys(windowed, 2) == visible_keys(config, 2) == 1
+
+
+def test_flops_by_the_conventions_of_papers():
+    """nanoGPT's GPT-2 (124M) at 1024 tokens: its own total, PaLM's formula, and the causal half."""
+    config = ModelConfig(
+        vocab_size=50_257, embed=768, num_layers=12, num_heads=12, num_kv_heads=12, head_dim=64, mlp=3072,
+        mlp_kind="gelu", norm="layer", position="learned", max_positions=1024,
+    )  # fmt: skip
+    found = flops_per_token(config, 1024).times(1024)
+    # Its notebook transformer_sizing.ipynb: 874,944,921,600 with attention over the full square.
+    assert found.square == 874_944_921_600
+    assert (
+        found.square - found.no_attention == 2 * (found.causal - found.no_attention) == 1024 * 12 * 12 * 12 * 64 * 1024
+    )
+    assert found.causal == pytest.approx(817_080_827_904, rel=2e-4)
+
+
+def test_palm_reports_what_its_formula_gives():
+    """PaLM 540B (appendix B, table 3): 238.3k tokens/s on 6144 TPU v4 chips are 45.7 % without attention, 46.2 with."""
+    peak = 6144 * peak_of("TPU v4", "bfloat16")
+    config = ModelConfig(  # 118 layers, 48 heads of 256 with one key and value, MLP of 4 · 18432 with two gates
+        vocab_size=256_000, embed=18_432, num_layers=118, num_heads=48, num_kv_heads=1, head_dim=256, mlp=4 * 18_432
+    )
+    flops = flops_per_token(config, 2048)
+    assert 238.3e3 * flops.no_attention / peak == pytest.approx(0.457, abs=0.001)
+    assert 238.3e3 * flops.square / peak == pytest.approx(0.462, abs=0.001)

@@ -129,6 +129,19 @@ def test_a_torn_last_line_is_left_out(run):
     assert _steps(collect_run(run.folder).metrics) == [5, 10, 15, 20]
 
 
+def test_alarms_hosts_and_a_run_that_hung(run):
+    run.journal.append("alarm", detector="loss", step=17, value=9.0, median=2.0, limit=3.0, policy="warn")
+    run.journal.append("stuck", doing="waiting for the step after 20", silent_s=1800, process=0)
+    (run.folder / "metrics" / "hosts.jsonl").write_text('{"step": 20, "step_s/p50": [1.0, 2.0]}\n{"step": 30, "st')
+    run.write({"ends": True, "time": 1.0, "spent": {}})
+    record = collect_run(run.folder)
+    assert [event["step"] for event in record.alarms] == [17]
+    assert record.state == "nothing had happened for 1800 s, while waiting for the step after 20"
+    assert record.hosts == [{"step": 20, "step_s/p50": [1.0, 2.0]}]
+    assert _steps(record.metrics) == [5, 10, 15, 20]
+    assert len(record.validation) == 2
+
+
 def test_a_run_that_has_not_begun(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     record = collect_run(tmp_path)
