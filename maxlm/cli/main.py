@@ -20,9 +20,12 @@ COMMANDS = {
     "rollback": "put a run back to the checkpoint after a block",
     "report": "one HTML page about a run",
     "compile": "compile the training step for a TPU slice that is not there: does it fit, how fast could it be",
+    "plan": "from what is known of a run (parameters, tokens, compute, chips, days, loss …) all the rest",
+    "fit": "fit laws to runs: loss by size and tokens, learning rates, mixtures, curricula, benchmarks",
+    "sweep": "train many small runs from one file, several at a time; the same command again goes on",
 }
 
-_CONFIGURED = {"train", "eval", "compile"}  # commands that take --config.a.b=v
+_CONFIGURED = {"train", "eval", "compile", "plan", "sweep"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,25 +1,60 @@
-"""`maxlm report --workdir=RUN`"""
+"""`maxlm report --workdir=RUN`, or of a whole sweep: `maxlm report --sweep=SWEEP`"""
 
 import argparse
+import json
+
+from etils import epath
 
 from maxlm.config import Overrides
 from maxlm.errors import DataError
-from maxlm.paths import as_path, write_atomic
+from maxlm.paths import as_path, read_json, write_atomic, write_json
+from maxlm.report import sweep
 from maxlm.report.collect import collect_corpus, collect_run
 from maxlm.report.goodput import goodput_of
 from maxlm.report.html import page
+from maxlm.scaling.decide import fit_all, recommend
+from maxlm.scaling.points import RESULTS_FILE, read_points
+from maxlm.scaling.results import RUNS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--out", metavar="FILE", help="where to write the page; RUN/report.html by default")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--workdir", metavar="RUN", help="folder of the run")
+    which.add_argument("--sweep", metavar="SWEEP", help="folder of a sweep: all its runs, fits and what they recommend")
+    parser.add_argument("--out", metavar="FILE", help="where to write the page; report.html in that folder by default")
 
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
+    if arguments.sweep:
+        _of_sweep(as_path(arguments.sweep), arguments.out)
+        return
     workdir = as_path(arguments.workdir)
     if not (workdir / "journal.jsonl").exists():
         raise DataError(f"{workdir}: not a run (no journal.jsonl)")
     record = collect_run(workdir)
     out = as_path(arguments.out) if arguments.out else workdir / "report.html"
     write_atomic(out, page(record, collect_corpus(record.config["data"]["dataset"]), goodput_of(workdir)))
+    print(out)
+
+
+def _of_sweep(folder: epath.Path, to: str | None) -> None:
+    if not (folder / "status.json").exists():
+        raise DataError(f"{folder}: not a sweep that has run (no status.json); maxlm sweep makes one")
+    statuses = read_json(folder / "status.json", "status of the sweep")["runs"]
+    done = [folder / RUNS / one["run"] for one in statuses if one["state"] == "done"]
+    results = [json.loads(line) for line in (folder / RESULTS_FILE).read_text().splitlines()]
+    fits, reasons, recommended = {}, {}, []
+    if results:
+        points = read_points(folder)
+        fits, reasons = fit_all(points)
+        recommended = recommend(points, fits)
+    text = sweep.page(
+        folder.name, statuses=statuses, results=results, records=[collect_run(run) for run in done], fits=fits,
+        reasons=reasons, recommended=recommended,
+    )  # fmt: skip
+    out = as_path(to) if to else folder / "report.html"
+    write_atomic(out, text)
+    write_json(folder / "fits.json", fits)
+    for what, why in recommended:
+        print(f"{what}: {why}")
     print(out)

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from maxlm.report.collect import RunRecord  # noqa: E402
 
-_COLORS = ["#1f6f8b", "#c8553d", "#588157", "#8f6bb3", "#b08900", "#5c677d", "#a23b72", "#2a9d8f"]
+COLORS = ["#1f6f8b", "#c8553d", "#588157", "#8f6bb3", "#b08900", "#5c677d", "#a23b72", "#2a9d8f"]
 _UNDONE = "#bbbbbb"
 
 
 def loss_curves(record: RunRecord) -> str:
     """Training loss per domain (lines), validation loss (dots), stretches that were undone (grey)."""
-    return _svg(lambda axes: draw_losses(axes, record))
+    return svg(lambda axes: draw_losses(axes, record))
 
 
 def draw_losses(axes: Axes, record: RunRecord) -> None:
@@ -40,15 +40,15 @@ def draw_losses(axes: Axes, record: RunRecord) -> None:
 
 
 def learning_rate(record: RunRecord) -> str:
-    return _svg(lambda axes: _line(axes, record, "learning_rate", "learning rate"), height=2.2)
+    return svg(lambda axes: _line(axes, record, "learning_rate", "learning rate"), height=2.2)
 
 
 def throughput(record: RunRecord) -> str:
-    return _svg(lambda axes: _line(axes, record, "tokens_per_s", "tokens per second", zero=True), height=2.2)
+    return svg(lambda axes: _line(axes, record, "tokens_per_s", "tokens per second", zero=True), height=2.2)
 
 
 def utilisation(record: RunRecord) -> str:
-    return _svg(lambda axes: _line(axes, record, "mfu", "model FLOPs utilisation", zero=True), height=2.2)
+    return svg(lambda axes: _line(axes, record, "mfu", "model FLOPs utilisation", zero=True), height=2.2)
 
 
 def step_times(record: RunRecord) -> str:
@@ -62,7 +62,7 @@ def step_times(record: RunRecord) -> str:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, ncols=4)
 
-    return _svg(draw, height=2.2)
+    return svg(draw, height=2.2)
 
 
 def layer_norms(record: RunRecord, kind: str) -> str:
@@ -84,11 +84,11 @@ def layer_norms(record: RunRecord, kind: str) -> str:
         bar = axes.figure.colorbar(image, ax=axes)
         bar.set_label("log10 of the norm")
 
-    return _svg(draw, height=1.6 + 0.06 * min(len(keys), 60))
+    return svg(draw, height=1.6 + 0.06 * min(len(keys), 60))
 
 
 def gradient_norm(record: RunRecord) -> str:
-    return _svg(lambda axes: _line(axes, record, "grad_norm", "gradient norm", zero=True), height=2.2)
+    return svg(lambda axes: _line(axes, record, "grad_norm", "gradient norm", zero=True), height=2.2)
 
 
 def composition(before: dict[str, float], after: dict[str, float], unit: str) -> str:
@@ -112,7 +112,7 @@ def composition(before: dict[str, float], after: dict[str, float], unit: str) ->
         for spine in axes.spines.values():
             spine.set_visible(False)
 
-    return _svg(draw, height=1.6)
+    return svg(draw, height=1.6)
 
 
 def domains_of(record: RunRecord) -> list[str]:
@@ -121,7 +121,7 @@ def domains_of(record: RunRecord) -> list[str]:
 
 
 def _line(axes: Axes, record: RunRecord, key: str, label: str, zero: bool = False) -> None:
-    axes.plot(_steps(record.metrics), [m[key] for m in record.metrics], color=_COLORS[0], linewidth=1.2)
+    axes.plot(_steps(record.metrics), [m[key] for m in record.metrics], color=COLORS[0], linewidth=1.2)
     _mark_rollbacks(axes, record)
     axes.set_ylabel(label)
     if zero:
@@ -130,12 +130,12 @@ def _line(axes: Axes, record: RunRecord, key: str, label: str, zero: bool = Fals
 
 def _mark_rollbacks(axes: Axes, record: RunRecord) -> None:
     for event in record.rollbacks:
-        axes.axvline(event["to_step"], color=_COLORS[1], linestyle="--", linewidth=1)
+        axes.axvline(event["to_step"], color=COLORS[1], linestyle="--", linewidth=1)
         axes.annotate(
             f"rolled back from {event['from_step']}",
             (event["to_step"], 0.98),
             xycoords=("data", "axes fraction"),
-            rotation=90, va="top", ha="right", fontsize=7, color=_COLORS[1],
+            rotation=90, va="top", ha="right", fontsize=7, color=COLORS[1],
         )  # fmt: skip
 
 
@@ -144,10 +144,11 @@ def _steps(lines: Sequence[dict[str, float]]) -> list[float]:
 
 
 def _cycle() -> list[str]:
-    return _COLORS * 32
+    return COLORS * 32
 
 
-def _svg(draw: Callable[[Axes], None], height: float = 4.2) -> str:
+def svg(draw: Callable[[Axes], None], height: float = 4.2) -> str:
+    """A figure as SVG text; `draw` fills its axes."""
     figure = Figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -155,8 +156,8 @@ def _svg(draw: Callable[[Axes], None], height: float = 4.2) -> str:
     draw(axes)
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
-    svg = out.getvalue()
-    return svg[svg.index("<svg") :]
+    text = out.getvalue()
+    return text[text.index("<svg") :]
 
 
 def save_png(record: RunRecord, path: str) -> None:

@@ -122,9 +122,18 @@ def test_config_keys(schema, frozen):
 
 
 def test_commands():
-    assert set(COMMANDS) == {"train", "eval", "generate", "status", "rollback", "report", "compile"}, (
-        f"the commands of maxlm have changed. {MEANT}scripts call them."
-    )
+    assert set(COMMANDS) == {
+        "train",
+        "eval",
+        "generate",
+        "status",
+        "rollback",
+        "report",
+        "compile",
+        "plan",
+        "fit",
+        "sweep",
+    }, f"the commands of maxlm have changed. {MEANT}scripts call them."
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
     assert set(choices) == {*STEPS, "inspect", "ledger", "report"} == {
         "ingest", "clean", "segments", "decontaminate", "score", "dedup", "decide", "tokenizer", "produce", "inspect",

@@ -1,0 +1,1 @@
+"""Planning a run, and laws of how loss falls with size, data and compute."""

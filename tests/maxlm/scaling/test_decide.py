@@ -1,0 +1,66 @@
+"""What a sweep of known runs recommends."""
+
+import numpy as np
+import pytest
+
+from maxlm.report import sweep
+from maxlm.scaling.decide import fit_all, recommend
+from maxlm.scaling.laws import LossLaw
+from maxlm.scaling.parametric import predict
+from tests.maxlm.scaling.made import points
+
+TRUE = np.array([2.0, 30.0, 120.0, 0.3, 0.3])
+
+
+def runs():
+    """Five sizes, four budgets, five learning rates."""
+    rng, rows, orders = np.random.default_rng(0), [], []
+    for params in np.geomspace(1e5, 3e6, 5):
+        for tokens in np.geomspace(1e6, 3e7, 4):
+            for factor in (0.25, 0.5, 1, 2, 4):
+                best = 0.5 * params**-0.3
+                loss = predict(TRUE, params, np.array([tokens]))[0] + 0.05 * np.log(factor) ** 2
+                rows.append((params, tokens, best * factor, 0, loss * np.exp(0.001 * rng.standard_normal())))
+                orders.append("random")
+    columns = dict(zip(("params", "tokens", "learning_rate", "seed", "loss"), np.array(rows).T, strict=True))
+    return points({"order": orders}, flops=6 * columns["params"] * columns["tokens"], **columns)
+
+
+def test_what_can_be_fitted_is_and_the_rest_says_why():
+    fits, reasons = fit_all(runs())
+    assert set(fits) >= {"loss", "learning_rate"}
+    assert fits["loss"]["points"] == 20  # the best learning rate at each size and budget
+    assert "share/DOMAIN" in reasons["mixture"]
+    assert "one value only" in reasons["curriculum"]
+    assert fits["loss"]["constants"]["alpha"] == pytest.approx(0.3, abs=0.1)
+    assert fits["learning_rate"]["constants"]["params_exponent"] == pytest.approx(-0.3, abs=0.05)
+
+
+def test_recommendations():
+    made = runs()
+    fits, _ = fit_all(made)
+    found = dict(recommend(made, fits))
+    (ten,) = [what for what in found if "(10 × the largest run)" in what]
+    largest = made.number("flops").max()
+    law = LossLaw("true", "", E=TRUE[0], A=TRUE[1], B=TRUE[2], alpha=TRUE[3], beta=TRUE[4])
+    params = float(ten.split(": ")[1].split(" ")[0])
+    assert params == pytest.approx(law.best_params(10 * largest), rel=0.5)
+    (nxt,) = [what for what in found if what.startswith("next run")]
+    assert float(nxt.split("(")[1].split(" ")[0]) <= largest * 1.05
+    (rate,) = [what for what in found if what.startswith("learning_rate at the largest size")]
+    assert float(rate.split(": ")[1]) == pytest.approx(0.5 * 3e6**-0.3, rel=0.1)
+
+
+def test_the_page():
+    made = runs()
+    fits, reasons = fit_all(made)
+    text = sweep.page(
+        "<mine>", statuses=[{"run": "a", "state": "failed", "note": "out of memory & time"}], results=[], records=[],
+        fits=fits, reasons=reasons, recommended=recommend(made, fits),
+    )  # fmt: skip
+    assert "&lt;mine&gt;" in text
+    assert "out of memory &amp; time" in text
+    assert text.count("<svg") >= 4
+    assert "next run" in text
+    assert "<script" not in text
+    assert "src=" not in text
