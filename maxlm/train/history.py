@@ -1,7 +1,7 @@
 """What the journal of a run says: which blocks are left out, and rolling back to a block.
 
-Events: run_started, resumed, block_started, block_finished, checkpoint, evaluated, rollback, run_finished. Lines are
-only added; a rollback is one more line, and what came after its target counts as undone.
+Events: imported, run_started, resumed, block_started, block_finished, checkpoint, evaluated, rollback, run_finished.
+Lines are only added; a rollback is one more line, and what came after its target counts as undone.
 """
 
 import hashlib

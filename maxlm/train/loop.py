@@ -44,7 +44,7 @@ from maxlm.train.loader import BlockFeed
 from maxlm.train.metrics import MetricsWriter, ProgressLine, Window
 from maxlm.train.optimizer import make_optimizer
 from maxlm.train.schedules import make_schedule
-from maxlm.train.state import TrainState, abstract_state, init_state
+from maxlm.train.state import TrainState, abstract_state, begin_state, init_state
 from maxlm.train.step import make_train_step
 
 Evaluate = Callable[[dict[str, Any]], dict[str, float]]
@@ -282,7 +282,12 @@ def _restore_or_init(
     check_model(meta, config.model, checkpoints.folder / str(steps[-1]))
     if meta.position.batch:
         _check_same_batches(meta, config)
-    state = checkpoints.restore(steps[-1], abstract_state(model, tx, mesh))
+    abstract = abstract_state(model, tx, mesh)
+    if checkpoints.has_optimizer(steps[-1]):
+        state = checkpoints.restore(steps[-1], abstract)
+    else:  # an imported model
+        params = checkpoints.restore_params(steps[-1], abstract.params)
+        state = begin_state(params, model, tx, mesh, config.train.seed)
     return state, resume_position(meta.position, skipped), meta.config
 
 

@@ -71,7 +71,7 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-run_started resumed block_started block_finished checkpoint evaluated rollback run_finished
+imported run_started resumed block_started block_finished checkpoint evaluated rollback run_finished
 skip unskip
 """
 
@@ -113,9 +113,17 @@ def test_config_keys(schema, frozen):
 
 
 def test_commands():
-    assert set(COMMANDS) == {"train", "eval", "generate", "status", "rollback", "report", "compile"}, (
-        f"the commands of maxlm have changed. {MEANT}scripts call them."
-    )
+    assert set(COMMANDS) == {
+        "train",
+        "eval",
+        "generate",
+        "status",
+        "rollback",
+        "report",
+        "compile",
+        "import",
+        "export",
+    }, f"the commands of maxlm have changed. {MEANT}scripts call them."
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
     assert set(choices) == {*STEPS, "inspect", "ledger", "report"} == {
         "ingest", "clean", "segments", "decontaminate", "score", "dedup", "decide", "tokenizer", "produce", "inspect",

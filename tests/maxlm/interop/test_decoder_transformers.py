@@ -190,7 +190,7 @@ def test_gradients_and_a_step(case, tmp_path):
         expected_leaf = functools.reduce(lambda tree, key: tree[key.key], path, expected_grads)
         np.testing.assert_allclose(leaf, expected_leaf, atol=1e-3 * largest, rtol=1e-3, err_msg=name)
     moved = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), found, jax.device_get(params))
-    assert min(jax.tree.leaves(moved)) > 1e-4
+    assert sorted(jax.tree.leaves(moved))[1] > 5e-4  # all but GPT-2's biases of keys
     jax.tree_util.tree_map_with_path(
         lambda path, a, b: np.testing.assert_allclose(a, b, atol=1e-4, err_msg=jax.tree_util.keystr(path)),
         found,
