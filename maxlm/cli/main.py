@@ -23,7 +23,7 @@ COMMANDS = {
     "compile": "compile the training step for a TPU slice that is not there: does it fit, how fast could it be",
 }
 
-_CONFIGURED = {"train", "eval", "compile"}  # commands that take --config.a.b=v
+_CONFIGURED = {"train", "eval", "generate", "compile"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:

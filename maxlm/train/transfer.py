@@ -75,6 +75,7 @@ def export_run(
     checkpoints = Checkpoints(workdir)
     step = choose_step(checkpoints, step)
     config = configs.freeze(Config, checkpoints.meta(step).config)
+    max_length = max_length or _max_length(workdir, config)
     arrays, prefix = checkpoints.stored(step, average)
     tokenizer = load_tokenizer(as_path(workdir) / "tokenizer")
     tokens = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
@@ -84,7 +85,7 @@ def export_run(
         folder,
         config.model,
         lambda path, layer: arrays.read(prefix + ".".join(path), layer),
-        max_length=max_length or _max_length(workdir, config),
+        max_length=max_length,
         tokens=tokens,
         dtype=dtype,
     )
@@ -98,7 +99,7 @@ def _max_length(workdir: PathLike, config: Config) -> int:
     if config.model.max_positions:
         return config.model.max_positions
     dataset = as_path(config.data.dataset) if config.data.dataset else None
-    known = [load_dataset(dataset).seq_len] if dataset and (dataset / "dataset.json").exists() else []
+    known = [load_dataset(dataset / "dataset.json").seq_len] if dataset and (dataset / "dataset.json").exists() else []
     known += [event["max_length"] for event in journal_of(workdir).read() if event["event"] == IMPORTED]
     if not known:
         raise ConfigError(

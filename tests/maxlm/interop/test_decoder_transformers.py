@@ -15,10 +15,16 @@ import numpy as np
 import optax
 import pytest
 
+from maxlm.generate.engine import Engine
+from maxlm.generate.load import TrainedModel
+from maxlm.generate.sampling import Sampling
 from maxlm.interop.decoder import FolderModel, save_decoder
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.sharding import param_shardings
-from maxlm.train.config import OptimizerConfig
+from maxlm.tokenizer.settings import TokenizerSettings
+from maxlm.tokenizer.train import train_model
+from maxlm.train.checkpoint import Meta, Position
+from maxlm.train.config import Config, OptimizerConfig
 from maxlm.train.losses import next_token_loss
 from maxlm.train.optimizer import make_optimizer
 from tests import tiny
@@ -26,7 +32,7 @@ from tests import tiny
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'maxlm[reference]'")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed: the reference extra has it")
 
-VOCAB, B, T = 96, 2, 24
+VOCAB, B, T = 384, 2, 24
 SIZES = {
     "vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
     "intermediate_size": 48, "max_position_embeddings": 128, "initializer_range": 0.3, "bos_token_id": 1,
@@ -117,7 +123,7 @@ def test_logits_in_and_out(case, tmp_path):
         value = functools.reduce(lambda tree, key: tree[key], path, params)
         return np.asarray(value if layer is None else value[layer])
 
-    save_decoder(tmp_path, ours.config, read, max_length=128, tokens=TOKENS, shard_bytes=9_000)
+    save_decoder(tmp_path, ours.config, read, max_length=128, tokens=TOKENS, shard_bytes=60_000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
@@ -131,7 +137,7 @@ def test_logits_in_and_out(case, tmp_path):
     back = FolderModel(tmp_path)
     assert back.config == ours.config
     tiny.assert_equal(back.params(param_shardings(tiny.one_device(), ours.param_axes())), params)
-    assert max(path.stat().st_size for path in tmp_path.glob("*.safetensors")) < 20_000
+    assert max(path.stat().st_size for path in tmp_path.glob("*.safetensors")) < 70_000
 
 
 def _as_ours(model, folder, ours: DecoderFunction) -> dict[str, Any]:
@@ -196,3 +202,31 @@ def test_gradients_and_a_step(case, tmp_path):
         found,
         expected,
     )
+
+
+@functools.cache
+def _tokenizer():
+    words = "the quick brown fox jumps over the lazy dog while numbers 0123456789 pass by\n" * 20
+    return train_model(iter([words]), TokenizerSettings(vocab_size=VOCAB, spare_tokens=60))
+
+
+def test_greedy_token_by_token(case):
+    """64 tokens after prompts of different lengths: ours in one batch on a mesh, theirs each alone."""
+    _, theirs, _, ours, params = case
+    tokenizer, prompts = _tokenizer(), [[1, 70, 81, 92], [1, *range(50, 70)], [300]]
+    mesh, meta = tiny.mesh(fsdp=2, tensor=2), Meta(Position(), {}, VOCAB)
+    trained = TrainedModel(Config(model=ours.config), ours, params, tokenizer, meta, mesh)
+    found = np.stack(list(Engine(trained, Sampling(temperature=0.0)).stream(prompts, 64)), axis=1)
+    never = sorted({tokenizer.bos_id, tokenizer.pad_id, *range(tokenizer.num_pieces, VOCAB)})
+    for row, prompt in zip(found, prompts, strict=True):
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            tokens = torch.tensor([prompt])
+            out = theirs.generate(
+                tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=64,
+                suppress_tokens=never, eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.eos_id,
+            )  # fmt: skip
+        expected = out[0, len(prompt) :].tolist()
+        assert row[: len(expected)].tolist() == expected
+        assert (row[len(expected) :] == tokenizer.eos_id).all()
+    assert len(np.unique(found)) > 20
