@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", metavar="DIR", help="data set whose held-out block to use; the run's own by default"
     )
+    parser.add_argument(
+        "--average", action="store_true", help="the parameters' moving average (config.optimizer.ema_decay)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.epilog = (
         "--config.mesh.fsdp=2 and the like set how the model is split, --config.train.eval_rows=0 how much is read."
@@ -30,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
-    trained = load_model(arguments.workdir, arguments.step, overrides)
+    trained = load_model(arguments.workdir, arguments.step, overrides, arguments.average)
     config = trained.config
     own_store = BlockStore(config.data.dataset)
     store = BlockStore(arguments.dataset) if arguments.dataset else own_store

@@ -50,6 +50,8 @@ class FolderModel:
         self._layout = MODEL_TYPES[self.model_type][1]
         self._tensors = Tensors(self._folder)
         used = {self._name(path, layer) for path, layer in pieces(self.shapes)}
+        for name in sorted(used):
+            self._tensors.require(name)
         self._refuse_unknown(used)
 
     def _name(self, path: Path, layer: int | None) -> str:

@@ -56,10 +56,7 @@ class Tensors:
         Raises:
           DataError: missing, of another shape than `shape`, or not of numbers with a fraction.
         """
-        if name not in self._places:
-            raise DataError(
-                f"{self.folder}: tensor {name!r} is missing; is this checkpoint whole, and its config.json its own?"
-            )
+        self.require(name)
         file, stored_name = self._places[name]
         value = self._files[file].get_tensor(stored_name)
         if value.shape != shape:
@@ -73,6 +70,13 @@ class Tensors:
                 f"{self.folder / file}: tensor {stored_name!r} is {value.dtype}: quantised weights are not read"
             )
         return value
+
+    def require(self, name: str) -> None:
+        """Raises DataError: there is no such tensor."""
+        if name not in self._places:
+            raise DataError(
+                f"{self.folder}: tensor {name!r} is missing; is this checkpoint whole, and its config.json its own?"
+            )
 
     def _find(self) -> dict[str, tuple[str, str]]:
         if (self.folder / INDEX).exists() and not (self.folder / WHOLE).exists():  # as transformers chooses

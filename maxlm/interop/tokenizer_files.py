@@ -96,6 +96,7 @@ def export_tokenizer(source: PathLike, target: PathLike) -> None:
     """
     source, target = as_path(source), as_path(target)
     tokenizer = load_tokenizer(source)
+    target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if (source / name).exists():
             write_atomic(target / name, (source / name).read_bytes())
