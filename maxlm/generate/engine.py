@@ -104,6 +104,36 @@ class Engine:
             tokens_BT, positions_BT = chosen_B[:, None], (lengths_B + step)[:, None]
             last_B = np.zeros_like(lengths_B)
 
+    def complete(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_tokens: int,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        show: Callable[[str], object] = lambda text: None,
+    ) -> list[str]:
+        """The texts that continue prompts of token ids.
+
+        Args:
+          stop: strings that end a continuation, which then lacks them.
+          show: is given the first prompt's continuation piece by piece, as it is written.
+        """
+        written = [Continuation(self._trained.tokenizer, stop) for _ in prompts]
+
+        def ends(row: int, token: int) -> bool:
+            piece = written[row].add(token)
+            if row == 0:
+                show(piece)
+            return written[row].ended
+
+        for _ in self.stream(prompts, max_tokens, seed, ends):
+            pass
+        for row, continuation in enumerate(written):
+            piece = continuation.finish()
+            if row == 0:
+                show(piece)
+        return [continuation.text for continuation in written]
+
 
 def generate_text(
     trained: TrainedModel,
@@ -114,24 +144,6 @@ def generate_text(
     stop: Sequence[str] = (),
     show: Callable[[str], object] = lambda text: None,
 ) -> list[str]:
-    """Continues each prompt; returns the continuations, without the prompts.
-
-    Args:
-      stop: strings that end a continuation, which then lacks them.
-      show: is given the first prompt's continuation piece by piece, as it is written.
-    """
-    written = [Continuation(trained.tokenizer, stop) for _ in prompts]
-
-    def ends(row: int, token: int) -> bool:
-        piece = written[row].add(token)
-        if row == 0:
-            show(piece)
-        return written[row].ended
-
-    for _ in Engine(trained, sampling).stream(list(map(trained.tokenizer.prompt, prompts)), max_tokens, seed, ends):
-        pass
-    for row, continuation in enumerate(written):
-        piece = continuation.finish()
-        if row == 0:
-            show(piece)
-    return [continuation.text for continuation in written]
+    """Continues each prompt; returns the continuations, without the prompts. `stop`, `show`: see `Engine.complete`."""
+    encoded = [trained.tokenizer.prompt(prompt) for prompt in prompts]
+    return Engine(trained, sampling).complete(encoded, max_tokens, seed, stop, show)

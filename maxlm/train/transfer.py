@@ -13,8 +13,6 @@ from maxlm.train.checkpoint import Checkpoints, Meta, Position, choose_step
 from maxlm.train.config import Config
 from maxlm.train.history import journal_of
 
-IMPORTED = "imported"  # event of the journal
-
 
 def import_run(source: PathLike, workdir: PathLike, tokenizer: PathLike | None = None) -> FolderModel:
     """Makes a run whose checkpoint of step 0 holds the model of a Hugging Face folder, and its tokenizer.
@@ -38,7 +36,7 @@ def import_run(source: PathLike, workdir: PathLike, tokenizer: PathLike | None =
     checkpoints.close()
     write_json(workdir / "config.json", config)
     where = os.fspath(as_path(source))
-    journal_of(workdir).append(IMPORTED, source=where, model_type=model.model_type, max_length=model.max_length)
+    journal_of(workdir).append("imported", source=where, model_type=model.model_type, max_length=model.max_length)
     return model
 
 
@@ -75,7 +73,7 @@ def export_run(
     checkpoints = Checkpoints(workdir)
     step = choose_step(checkpoints, step)
     config = configs.freeze(Config, checkpoints.meta(step).config)
-    max_length = max_length or _max_length(workdir, config)
+    max_length = max_length or longest_context(workdir, config)
     arrays, prefix = checkpoints.stored(step, average)
     tokenizer = load_tokenizer(as_path(workdir) / "tokenizer")
     tokens = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
@@ -94,13 +92,17 @@ def export_run(
     return step
 
 
-def _max_length(workdir: PathLike, config: Config) -> int:
-    """The longest rows that the run has seen, or the context that its model was imported with."""
+def longest_context(workdir: PathLike, config: Config) -> int:
+    """Tokens of the longest rows that the run has seen, or of the context that its model was imported with.
+
+    Raises:
+      ConfigError: neither is known.
+    """
     if config.model.max_positions:
         return config.model.max_positions
     dataset = as_path(config.data.dataset) if config.data.dataset else None
     known = [load_dataset(dataset / "dataset.json").seq_len] if dataset and (dataset / "dataset.json").exists() else []
-    known += [event["max_length"] for event in journal_of(workdir).read() if event["event"] == IMPORTED]
+    known += [event["max_length"] for event in journal_of(workdir).read() if event["event"] == "imported"]
     if not known:
         raise ConfigError(
             f"{workdir}: the data set {config.data.dataset!r} is not there to tell the longest context; "
