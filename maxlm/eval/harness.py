@@ -115,7 +115,7 @@ class MaxLM(TemplateLM):
     def _write(self, prompts: Sequence[str], options: dict[str, Any]) -> list[str]:
         values: dict[str, Any] = dict(normalize_gen_kwargs(options, _MAX_WRITTEN))
         tokens, stop = int(values.pop("max_gen_toks")), values.pop("until", [])
-        temperature = float(values.pop("temperature", 0.0)) if values.pop("do_sample", False) else 0.0
+        drawn, temperature = bool(values.pop("do_sample", False)), float(values.pop("temperature", 0.0))
         known = {key: values.pop(key) for key in ("top_k", "top_p", "min_p", "repetition_penalty") if key in values}
         if values:
             raise UserError(f"generation option {sorted(values)[0]!r} of a task is not supported")
@@ -123,7 +123,7 @@ class MaxLM(TemplateLM):
             raise UserError(
                 f"max_gen_toks={tokens} leaves no room for a prompt; the model reads {self.max_length} tokens"
             )
-        sampling = Sampling(temperature, **known)
+        sampling = Sampling(temperature if drawn else 0.0, **known)
         engine = self._engines.setdefault(sampling, Engine(self._trained, sampling))
         return write(engine, self._tokenizer, prompts, self.max_length, self._batch, tokens, stop)
 
