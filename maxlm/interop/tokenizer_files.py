@@ -97,9 +97,10 @@ def export_tokenizer(source: PathLike, target: PathLike) -> None:
     source, target = as_path(source), as_path(target)
     tokenizer = load_tokenizer(source)
     target.mkdir(parents=True, exist_ok=True)
+    files = tokenizer.files()  # a folder of an older version may lack the Hugging Face form
     for name in FILES:
-        if (source / name).exists():
-            write_atomic(target / name, (source / name).read_bytes())
+        if (source / name).exists() or name in files:
+            write_atomic(target / name, (source / name).read_bytes() if (source / name).exists() else files[name])
     path = target / TOKENIZER_FILE
     if path.exists() and tokenizer.bos_before_prompts:
         values = read_json(path, "a tokenizer")

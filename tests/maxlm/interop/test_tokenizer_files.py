@@ -1,6 +1,7 @@
 """Tokenizers carried in and out: usable here or refused, and the same ids on both sides."""
 
 import json
+import shutil
 
 import pytest
 from tokenizers import Tokenizer as Inner
@@ -50,6 +51,17 @@ def test_out_and_in_again(ours, tmp_path):
     assert again.bos_before_prompts
     assert again.encode_batch(TEXTS) == before.encode_batch(TEXTS)
     assert (again.bos_id, again.eos_id, again.pad_id) == (before.bos_id, before.eos_id, before.pad_id)
+
+
+def test_a_folder_without_the_hugging_face_form(ours, tmp_path):
+    before = load_tokenizer(ours)
+    if before.kind == "bytelevel":
+        return  # which is nothing else
+    shutil.copytree(ours, tmp_path / "old")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "old" / name).unlink()
+    export_tokenizer(tmp_path / "old", tmp_path / "out")
+    assert Inner.from_file(str(tmp_path / "out" / "tokenizer.json")).encode("the").ids == before.prompt("the")
 
 
 def test_others_files_stay_as_they_are(theirs, tmp_path):
