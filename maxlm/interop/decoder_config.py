@@ -125,7 +125,8 @@ def _window(values: dict[str, Any], kind: str, num_layers: int, where: object) -
         windowed = [False]
         window = 0
     else:
-        window = _whole(values, "sliding_window", where, 0)
+        # Absent, it has transformers' default; null is none.
+        window = _whole({"sliding_window": 4096} | values, "sliding_window", where, 0)
         first = _whole(values, "max_window_layers", where, 28) if kind.startswith("qwen") else 0
         windowed = [layer >= first for layer in range(num_layers)]
     if types := values.get("layer_types"):

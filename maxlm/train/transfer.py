@@ -36,7 +36,8 @@ def import_run(source: PathLike, workdir: PathLike, tokenizer: PathLike | None =
     checkpoints.close()
     write_json(workdir / "config.json", config)
     where = os.fspath(as_path(source))
-    journal_of(workdir).append("imported", source=where, model_type=model.model_type, max_length=model.max_length)
+    journal = journal_of(workdir)
+    journal.append("imported", source=where, model_type=model.model_type, max_length=model.max_length)
     return model
 
 
