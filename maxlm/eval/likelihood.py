@@ -58,7 +58,9 @@ class Scorer:
         for axis in ("stage", "context"):
             if (size := trained.mesh.shape[axis]) > 1:
                 raise ConfigError(f"config.mesh.{axis}={size}: evaluation splits by data, fsdp and tensor alone")
-        self._trained, self._max_length, self._progress = trained, max_length, progress
+        self._trained, self._progress = trained, progress
+        self._positions = trained.config.model.max_positions  # of a model that has learned them; else 0
+        self._max_length = min(max_length, self._positions) if self._positions else max_length
         ways = batch_ways(trained.mesh)
         self._batch = -(-batch // ways) * ways
         self._score = jax.jit(self._score_fn, out_shardings=replicated(trained.mesh))
@@ -76,9 +78,13 @@ class Scorer:
             chosen_BC = jnp.take_along_axis(logits_BCV, targets_BC[..., None], axis=-1)[..., 0]
             return chosen_BC - jax.nn.logsumexp(logits_BCV, axis=-1), jnp.argmax(logits_BCV, axis=-1) == targets_BC
 
-        split = lambda x: x.reshape(B, T // _CHUNK, _CHUNK, *x.shape[2:]).swapaxes(0, 1)  # noqa: E731
-        nats, greedy = jax.lax.map(chunk, (split(hidden_BTD), split(targets_BT)))
-        return nats.swapaxes(0, 1).reshape(B, T), greedy.swapaxes(0, 1).reshape(B, T)
+        def parts(x):
+            """[chunks, batch, chunk, …], the last one filled up with zeros."""
+            x = jnp.pad(x, [(0, 0), (0, -T % _CHUNK), *[(0, 0)] * (x.ndim - 2)])
+            return x.reshape(B, -1, _CHUNK, *x.shape[2:]).swapaxes(0, 1)
+
+        nats, greedy = jax.lax.map(chunk, (parts(hidden_BTD), parts(targets_BT)))
+        return nats.swapaxes(0, 1).reshape(B, -1)[:, :T], greedy.swapaxes(0, 1).reshape(B, -1)[:, :T]
 
     def __call__(self, pairs: Sequence[Pair]) -> list[Likelihood]:
         """The likelihood of each continuation; 0 nats for one without tokens."""
@@ -101,9 +107,8 @@ class Scorer:
         rows = [(context + continuation)[-self._max_length - 1 :] for context, continuation in pairs]
         longest = max(len(row) for row in rows) - 1
         width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
-        limit = self._trained.config.model.max_positions
-        if limit and width > limit:
-            width = -(-limit // _CHUNK) * _CHUNK
+        if self._positions:
+            width = min(width, self._positions)
         tokens_BT = np.zeros((self._batch, width + 1), np.int32)
         for i, row in enumerate(rows):
             tokens_BT[i, : len(row)] = row

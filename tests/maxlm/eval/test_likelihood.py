@@ -64,6 +64,18 @@ def test_equal_to_the_full_softmax(trained, pairs, expected, sizes, batch):
     assert sum(told) == len(pairs)
 
 
+def test_a_model_with_few_positions(trained, pairs):
+    """What does not fit is cut at its beginning, even where more was asked for."""
+    sizes = {"position": "learned", "norm": "layer", "mlp_kind": "gelu", "bias": "all", "max_positions": 21}
+    config = Config(model=tiny.model(vocab_size=trained.tokenizer.vocab_size, **sizes))
+    model = DecoderFunction(config.model)
+    learned = trained._replace(config=config, model=model, params=model.init(jax.random.key(0)))
+    cut = [(pairs[4][0][-18:], pairs[4][1])]
+    (found,), (expected,) = Scorer(learned, 1000, 1)([pairs[4]]), Scorer(learned, 21, 1)(cut)
+    assert found.nats == pytest.approx(expected.nats, abs=1e-5)
+    assert found.nats < -1
+
+
 def test_the_likeliest_token_is_greedy(trained, pairs):
     """Of each token after a context exactly one is; and all their probabilities sum to one."""
     vocab = trained.tokenizer.vocab_size
