@@ -11,11 +11,13 @@ class Continuation:
 
     Attributes:
       text: all of it so far, without the stop string that ended it.
-      ended: whether the end of the text or a stop string has come.
+      ended: whether the end of the text, a stop string or a special token of that name has come.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()):
         self._tokenizer, self._stop = tokenizer, [text for text in stop if text]
+        # A special token has no text; it ends the text where it is named as a stop string.
+        self._last = {tokenizer.eos_id} | {tokenizer.special[name] for name in stop if name in tokenizer.special}
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace")
         self._shown = 0
         self.text, self.ended = "", False
@@ -24,7 +26,7 @@ class Continuation:
         """Takes a token in and returns what of the text may be shown beyond what was before."""
         if self.ended:
             return ""
-        if token == self._tokenizer.eos_id:
+        if token in self._last:
             return self.finish()
         self._take(self._bytes.decode(self._tokenizer.decode_bytes([token])))
         return self._show(len(self.text) if self.ended else len(self.text) - self._may_stop())

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from maxlm.cli.main import main
 from tests import decoders
@@ -107,3 +107,44 @@ def test_mistakes(run, tmp_path, capsys, line, message):
     assert said.count("\n") == 1
     assert message in said
     assert not (tmp_path / "new" / "journal.jsonl").exists()
+
+
+def test_an_import_that_failed_midway_can_be_repeated(run, tmp_path, capsys):
+    """A tensor of another shape shows when it is read; nothing of the try is taken for a checkpoint."""
+    shutil.copytree(run / "out", tmp_path / "bad")
+    tensors = _tensors(run / "out")
+    save_file(tensors | {"model.norm.weight": np.ones(3, np.float32)}, tmp_path / "bad" / "model.safetensors")
+    assert main(["import", f"--from={tmp_path / 'bad'}", f"--workdir={tmp_path / 'run'}"]) == 2
+    said = capsys.readouterr().err
+    assert "tensor 'model.norm.weight' has shape [3]; by config.json it should be [32]" in said
+    assert said.count("\n") == 1
+    assert main(["generate", f"--workdir={tmp_path / 'run'}", "--prompt=a"]) == 2
+    assert main(["import", f"--from={run / 'out'}", f"--workdir={tmp_path / 'run'}"]) == 0
+    assert main(["generate", f"--workdir={tmp_path / 'run'}", "--prompt=a", "--max-tokens=3"]) == 0
+
+
+def test_benchmarks(run, tmp_path, capsys):
+    rows = [{"text": f"the quick brown fox {word}"} for word in ("jumps", "sleeps", "by")]
+    (tmp_path / "lambada.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = ["eval", f"--workdir={run / 'run'}", f"--samples={tmp_path / 'said.jsonl'}"]
+    assert main([*line, f"--tasks=lambada:{tmp_path / 'lambada.jsonl'}", "--limit=2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    said = [json.loads(text) for text in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert len(said) == 2
+    assert found["lambada"]["acc"] == np.mean([one["acc"] for one in said])
+    assert found["lambada"]["perplexity"] == pytest.approx(np.exp(-np.mean([one["nats"][0] for one in said])))
+    assert main([*line, f"--tasks=lambada:{tmp_path / 'lambada.jsonl'}"]) == 0
+    assert "perplexity" in capsys.readouterr().out
+    for more, message in (
+        (["--tasks=lambda:x"], "no reader for 'lambda'; did you mean 'lambada'?"),
+        (["--tasks=lambada"], "--tasks=lambada: needs its file (lambada:PATH)"),
+        ([f"--tasks=arc:{tmp_path / 'none'}"], "none: no such file (arc)"),
+        (
+            [f"--tasks=lambada:{tmp_path / 'lambada.jsonl'}", "--shots=3"],
+            "--shots=3: the benchmark comes with 0 to show",
+        ),
+        (["--tasks=,"], "--tasks: names no task"),
+        (["--tasks=x", "--batch=0"], "--batch: 0 is not positive"),
+    ):
+        assert main([*line, *more]) == 2
+        assert message in capsys.readouterr().err

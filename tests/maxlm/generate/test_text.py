@@ -47,6 +47,12 @@ def test_what_may_become_a_stop_string_waits(tokenizer):
     assert pieces[tokenizer.encode("a#b##c").index(tokenizer.encode("#")[0])] == ""
 
 
+def test_a_special_token_by_its_name(tokenizer):
+    ids = [*tokenizer.encode("the"), tokenizer.special["<|im_end|>"], *tokenizer.encode("fox")]
+    assert _shown(tokenizer, ids, ["<|im_end|>"])[1].text == "the"
+    assert _shown(tokenizer, ids, ["<|im_start|>"])[1].text == "thefox"
+
+
 def test_eos_ends(tokenizer):
     pieces, continuation = _shown(tokenizer, [*tokenizer.encode("the"), tokenizer.eos_id, *tokenizer.encode("fox")])
     assert (continuation.text, continuation.ended) == ("the", True)
