@@ -16,6 +16,8 @@ COMMANDS = {
     "train": "train a model on the blocks of a data set; the same command again goes on where it stopped",
     "eval": "held-out loss and bits per byte, per domain",
     "generate": "continue a prompt",
+    "import": "begin a run with a model from a Hugging Face folder",
+    "export": "write a run's model as a Hugging Face folder, for transformers and vLLM",
     "status": "where a run stands",
     "rollback": "put a run back to the checkpoint after a block",
     "report": "one HTML page about a run",
@@ -25,7 +27,7 @@ COMMANDS = {
     "sweep": "train many small runs from one file, several at a time; the same command again goes on",
 }
 
-_CONFIGURED = {"train", "eval", "compile", "plan", "sweep"}  # commands that take --config.a.b=v
+_CONFIGURED = {"train", "eval", "generate", "compile", "plan", "sweep"}  # commands that take --config.a.b=v
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,13 +29,16 @@ class TrainedModel(NamedTuple):
     mesh: Mesh
 
 
-def load_model(workdir: PathLike, step: int | None = None, overrides: configs.Overrides = ()) -> TrainedModel:
+def load_model(
+    workdir: PathLike, step: int | None = None, overrides: configs.Overrides = (), average: bool = False
+) -> TrainedModel:
     """Loads the parameters of a checkpoint (the newest by default) with the config that it carries.
 
+    `average`: the parameters' moving average (config.optimizer.ema_decay), instead of the last ones.
     The mesh is all devices of this machine split by fsdp, unless `overrides` say otherwise.
 
     Raises:
-      CheckpointError: no such checkpoint, or one that can't be read.
+      CheckpointError: no such checkpoint, or one that can't be read or keeps no average.
       DataError: the run's tokenizer is missing.
     """
     if not (as_path(workdir) / "checkpoints").exists():
@@ -52,7 +55,7 @@ def load_model(workdir: PathLike, step: int | None = None, overrides: configs.Ov
         model.abstract_params(),
         param_shardings(devices, model.param_axes()),
     )
-    params = checkpoints.restore_params(step, abstract)
+    params = checkpoints.restore_params(step, abstract, average)
     checkpoints.close()
     tokenizer = load_tokenizer(as_path(workdir) / "tokenizer")
     return TrainedModel(config, model, params, tokenizer, meta, devices)

@@ -7,7 +7,7 @@ import numpy as np
 from maxlm.errors import ConfigError, DataError
 from maxlm.paths import PathLike, as_path, is_local, read_json
 
-_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # TensorFlow's names of a norm's weights, still found in old checkpoints such as bert-base-uncased.
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
@@ -47,15 +47,16 @@ class Tensors:
         self.names = self._places.keys()
 
     def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A tensor as float32.
+        """A tensor as float32. Raises DataError like `stored`."""
+        return self.stored(name, shape).astype(np.float32)
+
+    def stored(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """A tensor in the type it is stored in.
 
         Raises:
           DataError: missing, of another shape than `shape`, or not of numbers with a fraction.
         """
-        if name not in self._places:
-            raise DataError(
-                f"{self.folder}: tensor {name!r} is missing; is this checkpoint whole, and its config.json its own?"
-            )
+        self.require(name)
         file, stored_name = self._places[name]
         value = self._files[file].get_tensor(stored_name)
         if value.shape != shape:
@@ -68,29 +69,36 @@ class Tensors:
             raise DataError(
                 f"{self.folder / file}: tensor {stored_name!r} is {value.dtype}: quantised weights are not read"
             )
-        return value.astype(np.float32)
+        return value
+
+    def require(self, name: str) -> None:
+        """Raises DataError: there is no such tensor."""
+        if name not in self._places:
+            raise DataError(
+                f"{self.folder}: tensor {name!r} is missing; is this checkpoint whole, and its config.json its own?"
+            )
 
     def _find(self) -> dict[str, tuple[str, str]]:
-        if (self.folder / _INDEX).exists() and not (self.folder / _WHOLE).exists():  # as transformers chooses
-            listed = read_json(self.folder / _INDEX, "index of shards").get("weight_map")
+        if (self.folder / INDEX).exists() and not (self.folder / WHOLE).exists():  # as transformers chooses
+            listed = read_json(self.folder / INDEX, "index of shards").get("weight_map")
             if not isinstance(listed, dict) or not listed:
-                raise DataError(f"{self.folder / _INDEX}: has no weight_map")
+                raise DataError(f"{self.folder / INDEX}: has no weight_map")
             if outside := [file for file in listed.values() if not isinstance(file, str) or "/" in file]:
-                raise DataError(f"{self.folder / _INDEX}: {outside[0]!r} is no file of this folder")
+                raise DataError(f"{self.folder / INDEX}: {outside[0]!r} is no file of this folder")
             for file in sorted(set(listed.values())):
                 self._files[file] = self._open(file)
             for name, file in listed.items():
                 if name not in self._files[file].keys():
-                    raise DataError(f"{self.folder / file}: tensor {name!r} is missing; {_INDEX} says it is here")
+                    raise DataError(f"{self.folder / file}: tensor {name!r} is missing; {INDEX} says it is here")
             places = {name: (file, name) for name, file in listed.items()}
         else:
             self._check_present()
-            self._files[_WHOLE] = self._open(_WHOLE)
-            places = {name: (_WHOLE, name) for name in self._files[_WHOLE].keys()}
+            self._files[WHOLE] = self._open(WHOLE)
+            places = {name: (WHOLE, name) for name in self._files[WHOLE].keys()}
         return {_today(name): place for name, place in places.items()}
 
     def _check_present(self) -> None:
-        if (self.folder / _WHOLE).exists():
+        if (self.folder / WHOLE).exists():
             return
         pickled = sorted(
             path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in self.folder.glob(pattern)
@@ -100,13 +108,13 @@ class Tensors:
                 f"{self.folder / pickled[0]}: pickled weights are not read, since reading them can run code; "
                 "save the model again with transformers' save_pretrained, which writes safetensors"
             )
-        raise DataError(f"{self.folder}: no {_WHOLE} and no {_INDEX}")
+        raise DataError(f"{self.folder}: no {WHOLE} and no {INDEX}")
 
     def _open(self, file: str) -> Any:
         safetensors = package()
         path = self.folder / file
         if not path.exists():
-            raise DataError(f"{path}: no such file, though {_INDEX} names it; copy all shards")
+            raise DataError(f"{path}: no such file, though {INDEX} names it; copy all shards")
         try:
             if is_local(path):
                 return safetensors.safe_open(str(path), "numpy")

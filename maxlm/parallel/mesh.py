@@ -94,6 +94,11 @@ def rows_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def batch_ways(mesh: Mesh) -> int:
+    """Parts that a batch's rows are split into."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """How `[batch, seq_len]` arrays are split."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES, CONTEXT))

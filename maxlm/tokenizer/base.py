@@ -46,9 +46,11 @@ class Tokenizer(abc.ABC):
       pad_id: fills places that hold no token.
       byte_ids: the id of each single byte, `[256]`.
       digest: SHA-256 of the model file's bytes and vocab_size.
+      bos_before_prompts: whether a text to be continued begins with BOS, as all do that we train on.
     """
 
     kind: str
+    bos_before_prompts = True
 
     def __init__(
         self,
@@ -89,6 +91,11 @@ class Tokenizer(abc.ABC):
           DataError: the text holds a lone surrogate, which no UTF-8 can carry.
         """
         return self.encode_batch([text])[0]
+
+    def prompt(self, text: str) -> list[int]:
+        """The ids of a text that a model is to continue. Never none. Raises DataError like `encode`."""
+        ids = self.encode(text)
+        return [self.bos_id, *ids] if self.bos_before_prompts or not ids else ids
 
     @abc.abstractmethod
     def encode_batch(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
@@ -149,6 +156,10 @@ class Tokenizer(abc.ABC):
                 write_atomic(folder / name, files[name])
             else:  # of a tokenizer of the other kind that stood here
                 (folder / name).unlink(missing_ok=True)
+        self.describe(folder, **notes)
+
+    def describe(self, folder: PathLike, **notes: Any) -> None:
+        """Writes tokenizer_info.json, by which `load_tokenizer` knows the files beside it, with `notes`."""
         info = {
             "kind": self.kind,
             "vocab_size": self.vocab_size,
@@ -156,8 +167,9 @@ class Tokenizer(abc.ABC):
             "digest": self.digest,
             "special_tokens": self.special,
             "user_tokens": list(self.user_tokens),
+            "bos_before_prompts": self.bos_before_prompts,
         }
-        write_json(folder / INFO_FILE, info | notes)
+        write_json(as_path(folder) / INFO_FILE, info | notes)
 
 
 def surrogate_error(texts: Sequence[str]) -> DataError | None:

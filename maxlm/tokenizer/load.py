@@ -8,8 +8,10 @@ from maxlm.tokenizer.huggingface import SETTINGS_FILE, TOKENIZER_FILE
 from maxlm.tokenizer.spm import MODEL_FILE, SentencePieceTokenizer
 
 
-def load_tokenizer(path: PathLike) -> Tokenizer:
+def load_tokenizer(path: PathLike, vocab_size: int | None = None) -> Tokenizer:
     """Reads a tokenizer's folder (tokenizer.model, else tokenizer.json), or a bare file of these.
+
+    `vocab_size`: rows of the embedding where no tokenizer_info.json says it.
 
     Raises:
       DataError: missing, damaged, or not the model that the tokenizer_info.json beside it describes.
@@ -21,7 +23,7 @@ def load_tokenizer(path: PathLike) -> Tokenizer:
         raise DataError(f"{path}: no such file; maxlm-data tokenizer trains a tokenizer")
     info_path = path.parent / INFO_FILE
     info = read_json(info_path, "description of a tokenizer") if info_path.exists() else {}
-    rows = info.get("vocab_size")
+    rows = info.get("vocab_size", vocab_size)
     if info and not isinstance(rows, int):
         raise DataError(f"{info_path}: names no vocab_size; train the tokenizer again, or copy its folder whole")
     parts = [path.read_bytes()]
@@ -30,7 +32,9 @@ def load_tokenizer(path: PathLike) -> Tokenizer:
         if not settings.exists():
             raise DataError(f"{settings}: no such file; it says which tokens of {path.name} stand around a document")
         parts.append(settings.read_bytes())
-    if isinstance(rows, int) and info.get("digest") != digest_of(b"".join(parts), rows):
+    if info and info.get("digest") != digest_of(b"".join(parts), rows):
         raise DataError(f"{path}: damaged, or not the model that {info_path.name} beside it describes")
     kind = ByteLevelTokenizer if len(parts) == 2 else SentencePieceTokenizer
-    return kind(*parts, vocab_size=rows, where=path)
+    tokenizer = kind(*parts, vocab_size=rows, where=path)
+    tokenizer.bos_before_prompts = info.get("bos_before_prompts", True) is True
+    return tokenizer

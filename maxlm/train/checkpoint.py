@@ -11,6 +11,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from maxlm.models.config import ModelConfig
 from maxlm.paths import PathLike, as_path, is_local
 from maxlm.train.integrity import check_digests, write_digests
 from maxlm.train.state import TrainState
+from maxlm.train.stored import CHUNK_BYTES, Path, Read, StoredArrays, StreamSave
 
 FORMAT_VERSION = 1
 _METADATA_BYTES = 1 << 20  # what orbax writes beside the arrays
@@ -96,11 +98,47 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(state.params),
+                    params=ocp.args.StandardSave(state.params, save_args=_cut(state.params)),
                     optimizer=ocp.args.StandardSave(_rest(state)),
                     meta=ocp.args.JsonSave(dataclasses.asdict(meta)),
                 ),
             )
+
+    def save_params(self, shapes: Mapping[Path, tuple[int, ...]], read: Read, meta: Meta) -> None:
+        """Writes a checkpoint of parameters alone, from which training can begin; one layer is in memory at a time.
+
+        Raises:
+          DiskFullError: no space left.
+        """
+        with naming_full_disk("a checkpoint", self.folder):
+            items = {"params": StreamSave(shapes, read), "meta": ocp.args.JsonSave(dataclasses.asdict(meta))}
+            self._saving = meta.position.step
+            self._manager.save(self._saving, args=ocp.args.Composite(**items))
+            self.wait()
+
+    def stored(self, step: int, average: bool = False) -> tuple[StoredArrays, str]:
+        """The parameters of `step` to be read one by one, and what stands before their names.
+
+        `average`: the moving average that the optimizer keeps, instead.
+
+        Raises:
+          CheckpointError: it can't be read, or no average is kept.
+        """
+        if not average:
+            return StoredArrays(self.folder / str(step) / "params"), ""
+        folder = self.folder / str(step) / "optimizer"
+        arrays = StoredArrays(folder) if folder.exists() else None
+        found = [name for name in arrays.names if name.endswith(".average.embedding")] if arrays else []
+        if not found or arrays is None:
+            raise CheckpointError(
+                f"{self.folder / str(step)}: keeps no average of the parameters; "
+                "training with config.optimizer.ema_decay above 0 does"
+            )
+        return arrays, found[0].removesuffix("embedding")
+
+    def has_optimizer(self, step: int) -> bool:
+        """Whether the checkpoint holds more than parameters."""
+        return (self.folder / str(step) / "optimizer").exists()
 
     def _check_space(self, state: TrainState) -> None:
         """Raises DiskFullError before anything is written if the state can't fit beside what is there."""
@@ -172,10 +210,22 @@ class Checkpoints:
         rest = items["optimizer"]
         return TrainState(items["params"], rest["opt_state"], rest["step"], rest["key"])
 
-    def restore_params(self, step: int, abstract_params: dict[str, Any]) -> dict[str, Any]:
-        """The parameters alone. Raises DamagedCheckpointError as `restore` does."""
+    def restore_params(self, step: int, abstract_params: dict[str, Any], average: bool = False) -> dict[str, Any]:
+        """The parameters alone, or with `average` the moving average of them.
+
+        Raises:
+          CheckpointError: it can't be read, or no average is kept.
+          DamagedCheckpointError: its files are not what was written.
+        """
         check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
-        return self._restore(step, params=abstract_params)["params"]
+        if not average:
+            return self._restore(step, params=abstract_params)["params"]
+        arrays, prefix = self.stored(step, average=True)
+
+        def read(path: Any, like: jax.ShapeDtypeStruct) -> jax.Array:
+            return arrays.array(prefix + ".".join(key.key for key in path), like)
+
+        return jax.tree_util.tree_map_with_path(read, abstract_params)
 
     def _restore(self, step: int, **abstract: Any) -> Any:
         args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
@@ -204,6 +254,17 @@ def quieten_failed_saves() -> None:
             before(args)
 
     threading.excepthook = report_unless_disk_full
+
+
+def _cut(params: dict[str, Any]) -> dict[str, ocp.SaveArgs]:
+    """Large leaves are stored in pieces of one layer at the most, so that a layer can be read without the others."""
+
+    def cut(path: Any, leaf: jax.Array) -> ocp.SaveArgs:
+        if leaf.nbytes <= CHUNK_BYTES:
+            return ocp.SaveArgs()
+        return ocp.SaveArgs(chunk_byte_size=CHUNK_BYTES, shard_axes=(0,) if path[0].key == "layers" else ())
+
+    return jax.tree_util.tree_map_with_path(cut, params)
 
 
 def _rest(state: TrainState) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class OptimizerConfig:
     weight_decay: float = 0.1  # on matrices; norms and biases are left alone
     decay_tables: bool = True  # whether embeddings decay too; under muon they never do
     clip_norm: float = 1.0  # largest global norm of the gradient; 0: not clipped
-    ema_decay: float = 0.0  # keeps a moving average of the parameters beside them (no command reads it yet); 0: none
+    ema_decay: float = 0.0  # keeps a moving average of the parameters beside them for --average; 0: none
 
 
 @dataclass(frozen=True)

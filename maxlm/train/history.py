@@ -1,6 +1,6 @@
 """What the journal of a run says: which blocks are left out, and rolling back to a block.
 
-Events: run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, verified,
+Events: imported, run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, verified,
 checkpoint_damaged, evaluated, rollback, stopped, run_finished. Lines are only added; a rollback is one more line, and
 what came after its target counts as undone.
 """

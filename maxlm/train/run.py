@@ -39,7 +39,7 @@ from maxlm.train.metrics import MetricsWriter, ProgressLine
 from maxlm.train.optimizer import make_optimizer
 from maxlm.train.retention import Saved, to_remove
 from maxlm.train.stages import Stage, Start, plan_stages, stage_of
-from maxlm.train.state import TrainState, abstract_state, init_state
+from maxlm.train.state import TrainState, abstract_state, begin_state, init_state
 from maxlm.train.step import make_train_step
 from maxlm.train.stopping import StopRequest
 
@@ -320,12 +320,28 @@ def _state(
         meta = run.checkpoints.meta(steps[-1])
         if meta.position.batch:
             _check_same_batches(meta, config)
-        state = run.checkpoints.restore(steps[-1], abstract_state(model, tx, mesh))
+        state = _restored(run.checkpoints, steps[-1], model, tx, mesh, config.train.seed)
         run.journal.append("verified", step=steps[-1])
         return state
     if config.branch.run:
         return _branched(run, config, model, tx, mesh)
     return init_state(model, tx, mesh, config.train.seed)
+
+
+def _restored(
+    checkpoints: Checkpoints,
+    step: int,
+    model: DecoderFunction,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    seed: int,
+    fresh: bool = False,
+) -> TrainState:
+    """A checkpoint's state; with `fresh`, and of an imported model, the parameters with an optimizer that begins."""
+    abstract = abstract_state(model, tx, mesh)
+    if checkpoints.has_optimizer(step) and not fresh:
+        return checkpoints.restore(step, abstract)
+    return begin_state(checkpoints.restore_params(step, abstract.params), model, tx, mesh, seed)
 
 
 def _branched(
@@ -336,12 +352,7 @@ def _branched(
     step = choose_step(source, None if branch.step < 0 else branch.step)
     meta = source.meta(step)
     check_model(meta, config.model, source.folder / str(step))
-    abstract = abstract_state(model, tx, mesh)
-    if branch.fresh:
-        state = init_state(model, tx, mesh, config.train.seed)
-        state = state._replace(params=source.restore_params(step, abstract.params))
-    else:
-        state = source.restore(step, abstract)
+    state = _restored(source, step, model, tx, mesh, config.train.seed, branch.fresh)
     source.close()
     run.journal.append(
         "branched",

@@ -39,6 +39,19 @@ def init_state(model: DecoderFunction, tx: optax.GradientTransformation, mesh: M
     return jax.jit(make, out_shardings=state_shardings(model, tx, mesh))()
 
 
+def begin_state(
+    params: Any, model: DecoderFunction, tx: optax.GradientTransformation, mesh: Mesh, seed: int
+) -> TrainState:
+    """A state that begins with these parameters, which lie on the mesh, at step 0."""
+
+    def make(params: Any) -> TrainState:
+        _, run_key = jax.random.split(jax.random.key(seed))
+        return TrainState(params, tx.init(params), jnp.int32(0), jax.random.key_data(run_key))
+
+    shardings = state_shardings(model, tx, mesh)
+    return jax.jit(make, in_shardings=(shardings.params,), out_shardings=shardings)(params)
+
+
 def abstract_state(model: DecoderFunction, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of the state, for restoring onto this mesh."""
     params = model.abstract_params()

@@ -78,7 +78,7 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
+imported run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
 stopped evaluated rollback run_finished
 alarm stuck
 skip unskip
@@ -133,6 +133,8 @@ def test_commands():
         "plan",
         "fit",
         "sweep",
+        "import",
+        "export",
     }, f"the commands of maxlm have changed. {MEANT}scripts call them."
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
     assert set(choices) == {*STEPS, "inspect", "ledger", "report"} == {

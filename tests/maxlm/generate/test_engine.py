@@ -1,17 +1,19 @@
 """Generation against the full forward pass, token by token."""
 
 import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maxlm.errors import UserError
+from maxlm.errors import ConfigError, UserError
 from maxlm.generate.engine import Engine, generate_text
 from maxlm.generate.load import TrainedModel
 from maxlm.generate.sampling import Sampling
 from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.sharding import param_shardings
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train_model
 from maxlm.train.checkpoint import Meta, Position
@@ -21,6 +23,9 @@ from tests import tiny
 GREEDY = Sampling(temperature=0.0)
 PROMPTS = [[1, 70, 81, 92], [1, 50, 60, 70, 80, 90, 100, 110, 120]]
 MAX_TOKENS = 12
+GPT2 = {
+    "mlp_kind": "gelu", "norm": "layer", "bias": "all", "position": "learned", "max_positions": 20, "num_kv_heads": 4,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,49 @@ def test_seeds(trained):
 def test_empty_prompts(trained, prompts):
     with pytest.raises(UserError, match="a prompt must hold at least one token"):
         list(Engine(trained, GREEDY).stream(prompts, 4))
+
+
+@pytest.mark.parametrize("sizes", [{"data": 2, "fsdp": 2}, {"tensor": 2}, {"fsdp": 2, "tensor": 2}])
+def test_a_mesh_writes_the_same(trained, greedy, sizes):
+    """Rows and heads of the cache are split; three prompts on four devices take a row more, which nobody sees."""
+    mesh = tiny.mesh(**sizes)
+    split = jax.device_put(trained.params, param_shardings(mesh, trained.model.param_axes()))
+    found = _tokens(trained._replace(params=split, mesh=mesh), [*PROMPTS, PROMPTS[0]])
+    np.testing.assert_array_equal(found, greedy[[0, 1, 0]])
+
+
+@pytest.mark.parametrize("axis", ["context", "stage"])
+def test_axes_that_generation_does_not_split(trained, axis):
+    with pytest.raises(ConfigError, match=f"mesh.{axis}=2: generation splits by data, fsdp and tensor alone"):
+        Engine(trained._replace(mesh=tiny.mesh(**{axis: 2})), GREEDY)
+
+
+def test_learned_positions_end(trained):
+    config = dataclasses.replace(trained.config, model=tiny.model(**GPT2, vocab_size=trained.tokenizer.vocab_size))
+    model = DecoderFunction(config.model)
+    gpt2 = trained._replace(config=config, model=model, params=model.init(jax.random.key(0)))
+    assert _tokens(gpt2, [PROMPTS[1]], max_tokens=11).shape == (1, 11)  # to the last position
+    with pytest.raises(UserError, match="take 21 tokens; the model knows 20 positions"):
+        _tokens(gpt2, [PROMPTS[1]], max_tokens=12)
+
+
+def test_repetition_penalty(trained, greedy):
+    """So high that no token comes twice, nor one of its own prompt."""
+    found = _tokens(trained, PROMPTS, Sampling(temperature=0.0, repetition_penalty=1e6))
+    assert len(set(greedy[0])) < MAX_TOKENS or set(greedy[0]) & set(PROMPTS[0])
+    for prompt, row in zip(PROMPTS, found, strict=True):
+        assert len({*prompt, *row.tolist()}) == len(prompt) + MAX_TOKENS
+    np.testing.assert_array_equal(_tokens(trained, PROMPTS, Sampling(temperature=0.0, repetition_penalty=1.0)), greedy)
+
+
+def test_stop_strings_end_a_row(trained):
+    (whole,) = generate_text(trained, ["fox"], 20, GREEDY)
+    stop, pieces = whole[8:10], []
+    assert generate_text(trained, ["fox", "the"], 20, GREEDY, stop=[stop, "never said"], show=pieces.append) == [
+        whole[: whole.index(stop)],
+        generate_text(trained, ["the"], 20, GREEDY, stop=[stop])[0],
+    ]
+    assert "".join(pieces) == whole[: whole.index(stop)]
 
 
 def test_text_in_text_out(trained):

@@ -81,6 +81,36 @@ def test_bfloat16_logits_are_widened():
     assert sample(logits_BV, jnp.asarray(ALL_V), jax.random.key(0), Sampling(top_k=1)).tolist() == [V - 1] * 4
 
 
+@settings(max_examples=30)
+@given(
+    logits=st.permutations(np.linspace(-2, 2, V).tolist()),
+    min_p=st.sampled_from([0.05, 0.3, 1.0]),
+    penalty=st.sampled_from([0.5, 1.3, 10.0]),
+    held=st.sets(st.integers(0, V - 1)),
+)
+def test_min_p_and_the_repetition_penalty(logits, min_p, penalty, held):
+    """What may be drawn: at least a share of the likeliest, once tokens that the row holds are less likely."""
+    held_V = np.isin(np.arange(V), list(held))
+    logits_V = np.array(logits)
+    p_V = _softmax(np.where(held_V, np.where(logits_V < 0, logits_V * penalty, logits_V / penalty), logits_V))
+    assume(np.abs(p_V - min_p * p_V.max()).min() > 1e-5 or min_p == 1)
+    logits_BV, held_BV = (jnp.broadcast_to(jnp.asarray(x), (DRAWS, V)) for x in (np.float32(logits_V), held_V))
+    sampling = Sampling(min_p=min_p, repetition_penalty=penalty)
+    drawn = set(np.asarray(sample(logits_BV, jnp.asarray(ALL_V), jax.random.key(0), sampling, held_BV)).tolist())
+    kept = set(np.flatnonzero(p_V >= min_p * p_V.max() * (1 - 1e-6)).tolist())
+    assert drawn <= kept
+    assert {i for i in kept if p_V[i] > 0.05} <= drawn
+    greedy = Sampling(temperature=0.0, repetition_penalty=penalty)
+    first = sample(logits_BV, jnp.asarray(ALL_V), jax.random.key(0), greedy, held_BV)
+    assert p_V[int(first[0])] == pytest.approx(p_V.max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [{"min_p": -0.1}, {"min_p": 1.1}, {"repetition_penalty": 0.0}])
+def test_other_settings_out_of_range(bad):
+    with pytest.raises(UserError, match=r"min-p .* must be in \[0, 1\], the repetition penalty .* above 0"):
+        Sampling(**bad)
+
+
 @pytest.mark.parametrize("bad", [{"temperature": -0.1}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}])
 def test_settings_out_of_range(bad):
     with pytest.raises(UserError, match=r"temperature .* and top-k .* must be at least 0, top-p .* in \(0, 1\]"):

@@ -1,0 +1,168 @@
+"""Decoders in and out of folders as `transformers` and vLLM load them, a tensor in memory at a time.
+
+Nothing of a folder is run or unpickled: config.json is read as data, weights from safetensors alone.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from maxlm.errors import DataError, naming_full_disk
+from maxlm.interop.decoder_config import config_from_hf, config_to_hf
+from maxlm.interop.decoder_names import MODEL_TYPES, Path, is_stacked, stored_shape, to_ours, to_stored
+from maxlm.interop.tensor_writer import writing
+from maxlm.interop.tensors import Tensors
+from maxlm.models.config import ModelConfig
+from maxlm.models.decoder import DecoderFunction
+from maxlm.paths import PathLike, as_path, read_json, write_json
+
+CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
+SHARD_BYTES = 5 * 10**9  # as transformers cuts them
+
+# A parameter's path, and the layer where it is stacked (else None) -> its values, `[…]` of one layer
+Read = Callable[[Path, int | None], np.ndarray]
+
+
+class FolderModel:
+    """A decoder in a folder: what it is, and its parameters one at a time.
+
+    Attributes:
+      model_type: as transformers calls the family.
+      config: of our decoder.
+      max_length: the longest context it was made for, tokens.
+      shapes: of every parameter, stacked over layers, by path.
+    """
+
+    def __init__(self, folder: PathLike):
+        """Reads config.json and the headers of the weights, and checks that they belong together.
+
+        Raises:
+          ConfigError: a family or an option that our decoder does not have, or safetensors is not installed.
+          DataError: a file or tensor is missing, damaged or unknown; or there are only pickles.
+        """
+        self._folder = as_path(folder)
+        where = self._folder / CONFIG_FILE
+        described = config_from_hf(read_json(where, "description of a model"), where)
+        self.model_type, self.config, self.max_length = described.model_type, described.model, described.max_length
+        self.shapes = param_shapes(self.config)
+        self._layout = MODEL_TYPES[self.model_type][1]
+        self._tensors = Tensors(self._folder)
+        used = {self._name(path, layer) for path, layer in pieces(self.shapes)}
+        for name in sorted(used):
+            self._tensors.require(name)
+        self._refuse_unknown(used)
+
+    def _name(self, path: Path, layer: int | None) -> str:
+        """The tensor's name as the folder has it, without the prefix where it was saved without."""
+        name = self._layout.table[".".join(path)].tensor.format(layer)
+        short = name.removeprefix(self._layout.optional_prefix)
+        return short if name not in self._tensors.names and short in self._tensors.names else name
+
+    def _refuse_unknown(self, used: set[str]) -> None:
+        tied = {"lm_head.weight"} if self.config.tie_embeddings else set()
+        left = self._tensors.names - used - tied
+        if unknown := sorted(name for name in left if not self._layout.ignored.match(name)):
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            raise DataError(
+                f"{self._folder}: tensor {unknown[0]!r}{more} has no place in a {self.model_type} model of "
+                f"{self.config.num_layers} layers as {CONFIG_FILE} describes it; do they belong together?"
+            )
+
+    def read(self, path: Path, layer: int | None) -> np.ndarray:
+        """A parameter, of one layer where it is stacked, in the type that it is stored in; often a view.
+
+        Raises:
+          DataError: missing, of another shape, or quantised.
+        """
+        shape = self.shapes[path][1:] if is_stacked(path) else self.shapes[path]
+        tensor = self._tensors.stored(self._name(path, layer), stored_shape(self._layout, path, shape))
+        return to_ours(self._layout, path, shape, tensor)
+
+    def params(self, shardings: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters, float32, each device's part read for it alone; `shardings` in the parameters' tree."""
+
+        def load(path: Any, sharding: Any) -> jax.Array:
+            keys = tuple(key.key for key in path)
+            return jax.make_array_from_callback(
+                self.shapes[keys], sharding, lambda index: self._part(keys, index or ())
+            )
+
+        return jax.tree_util.tree_map_with_path(load, dict(shardings))
+
+    def _part(self, path: Path, index: tuple[slice, ...]) -> np.ndarray:
+        if not is_stacked(path):
+            return np.array(self.read(path, None)[index], np.float32, order="C")
+        layers = range(*index[0].indices(self.shapes[path][0]))
+        first = self.read(path, layers[0])[index[1:]]
+        part = np.empty((len(layers), *first.shape), np.float32)
+        part[0] = first
+        for i, layer in enumerate(layers[1:], start=1):
+            part[i] = self.read(path, layer)[index[1:]]
+        return part
+
+
+def param_shapes(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
+    """The shape of every parameter, stacked over layers, by path."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(DecoderFunction(config).abstract_params())
+    return {tuple(key.key for key in path): leaf.shape for path, leaf in leaves}
+
+
+def pieces(shapes: Mapping[Path, tuple[int, ...]]) -> list[tuple[Path, int | None]]:
+    """Every parameter of every layer."""
+    return [
+        (path, layer) for path, shape in shapes.items() for layer in (range(shape[0]) if is_stacked(path) else (None,))
+    ]
+
+
+def save_decoder(
+    folder: PathLike,
+    config: ModelConfig,
+    read: Read,
+    *,
+    max_length: int,
+    tokens: Mapping[str, int],
+    dtype: str = "float32",
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes config.json, generation_config.json and safetensors that transformers, vLLM and `FolderModel` read.
+
+    Args:
+      read: gives the parameters, each asked for once.
+      max_length: the longest context, tokens.
+      tokens: ids by key: bos_token_id, eos_token_id, pad_token_id.
+      dtype: of the weights: float32, bfloat16 or float16.
+      shard_bytes: files hold no more, but for a tensor that is larger.
+
+    Raises:
+      ConfigError: transformers has no such model.
+      DiskFullError: no space left; nothing is left behind.
+    """
+    folder = as_path(folder)
+    values = config_to_hf(config, max_length, dtype, dict(tokens))
+    layout = MODEL_TYPES[values["model_type"]][1]
+    shapes = param_shapes(config)
+    tensors: dict[str, list[tuple[Path, int | None]]] = {}
+    for path, layer in pieces(shapes):
+        stored = layout.table[".".join(path)]
+        found = tensors.setdefault(stored.tensor.format(layer), [(path, layer)] * stored.parts)
+        found[stored.part] = path, layer
+
+    def shape_of(path: Path) -> tuple[int, ...]:
+        return stored_shape(layout, path, shapes[path][1:] if is_stacked(path) else shapes[path])
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with naming_full_disk("a model", folder):
+        sizes = {name: shape_of(parts[0][0]) for name, parts in tensors.items()}
+        with writing(folder, sizes, dtype, shard_bytes) as writer:
+            for name, parts in tensors.items():
+                found = [_folded(config, path, read(path, layer)) for path, layer in parts]
+                writer.write(name, to_stored(layout, parts[0][0], found))
+        write_json(folder / GENERATION_FILE, {"_from_model_config": True, **tokens})
+        write_json(folder / CONFIG_FILE, values)
+
+
+def _folded(config: ModelConfig, path: Path, value: np.ndarray) -> np.ndarray:
+    """The last norm takes in what muP divides hidden states by before the logits; others know no such factor."""
+    return value / np.float32(config.width_multiplier) if path[0] == "norm" and config.mup_base_embed else value

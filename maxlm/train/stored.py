@@ -1,0 +1,138 @@
+"""The arrays of a checkpoint one at a time: written, or read, without the others in memory.
+
+A checkpoint's item is an OCDBT database with a Zarr array for each leaf, named by its path with dots, and orbax's
+_METADATA. orbax itself saves and restores whole trees; here a model passes through that no memory holds whole.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore as ts
+
+from maxlm.errors import CheckpointError
+from maxlm.paths import PathLike, as_path, is_local
+
+CHUNK_BYTES = 64 << 20  # what is read at least, and compressed at a time
+_KEPT_OPEN = 3  # leaves: queries, keys and values may be read in turn
+_COMPRESSOR = {"id": "zstd", "level": 1}  # as orbax's
+_DICT_KEY = 2  # orbax's number for a key of a dict
+_FORMAT = {"use_ocdbt": True, "use_zarr3": False, "store_array_data_equal_to_fill_value": True, "custom_metadata": None}
+
+Path = tuple[str, ...]
+# A leaf's path, and the layer where it is stacked (else None) -> its values, of one layer
+Read = Callable[[Path, int | None], np.ndarray]
+
+
+class StoredArrays:
+    """Reads the leaves of one item of a checkpoint.
+
+    Attributes:
+      names: of all leaves, dotted.
+    """
+
+    def __init__(self, folder: PathLike):
+        """Raises CheckpointError: no item of a checkpoint, or a damaged one."""
+        self._folder = as_path(folder)
+        try:
+            keys = ts.KvStore.open(_database(self._folder)).result().list().result()
+        except (ValueError, OSError) as error:
+            raise CheckpointError(f"{self._folder}: can't be read ({_brief(error)})") from error
+        found = [key.decode().removesuffix("/.zarray") for key in keys if key.endswith(b"/.zarray")]
+        self.names = frozenset(found)
+        self._open: dict[str, Any] = {}
+
+    def read(self, name: str, layer: int | None = None) -> np.ndarray:
+        """A leaf, or one layer of it. Raises CheckpointError."""
+        return self._read(name, () if layer is None else (slice(layer, layer + 1),), squeeze=layer is not None)
+
+    def array(self, name: str, like: Any) -> jax.Array:
+        """A leaf on the sharding of `like`, each device's part read for it alone."""
+        return jax.make_array_from_callback(like.shape, like.sharding, lambda index: self._read(name, index or ()))
+
+    def _read(self, name: str, index: tuple[slice, ...], squeeze: bool = False) -> np.ndarray:
+        try:
+            values = np.asarray(self._opened(name)[index].read().result())
+        except (ValueError, OSError) as error:
+            raise CheckpointError(f"{self._folder}: {name} can't be read ({_brief(error)})") from error
+        return values[0] if squeeze else values
+
+    def _opened(self, name: str) -> Any:
+        """The array, with a cache that holds the chunks of a layer where these run on into other layers."""
+        if name not in self._open:
+            spec = {"driver": "zarr", "kvstore": _database(self._folder) | {"path": f"{name}/"}}
+            plain = ts.open(spec, open=True, read=True).result()
+            layers = int((plain.chunk_layout.read_chunk.shape or (1,))[0] or 1)
+            kept = layers * math.prod(plain.shape[1:]) * plain.dtype.numpy_dtype.itemsize if layers > 1 else 0
+            context = ts.Context({"cache_pool": {"total_bytes_limit": kept}})
+            if len(self._open) == _KEPT_OPEN:
+                del self._open[next(iter(self._open))]
+            self._open[name] = ts.open(spec, open=True, read=True, context=context).result()
+        return self._open[name]
+
+
+class StreamHandler(ocp.CheckpointHandler):
+    """Writes an item of a checkpoint layer by layer; orbax restores it as if it had saved it itself."""
+
+    def save(self, directory: Any, args: "StreamSave") -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        tree = {}
+        for path, shape in args.shapes.items():
+            spec = {
+                "driver": "zarr",
+                "kvstore": _database(directory) | {"path": f"{'.'.join(path)}/"},
+                "metadata": {"shape": shape, "chunks": _chunks(path, shape), "dtype": "<f4", "compressor": _COMPRESSOR},
+            }
+            array = ts.open(spec, create=True, open=True).result()
+            for layer in range(shape[0]) if path[0] == "layers" else (None,):
+                _write(array if layer is None else array[layer], args.read(path, layer))
+            keys = [{"key": key, "key_type": _DICT_KEY} for key in path]
+            value = {
+                "value_type": "jax.Array",
+                "skip_deserialize": False,
+                "write_shape": array.chunk_layout.write_chunk.shape,
+            }
+            tree[repr(path)] = {"key_metadata": keys, "value_metadata": value}
+        (directory / "_METADATA").write_text(json.dumps({"tree_metadata": tree, **_FORMAT}))
+
+    def restore(self, directory: Any, args: Any = None) -> Any:
+        raise NotImplementedError("orbax's own handler restores it")
+
+
+@ocp.args.register_with_handler(StreamHandler, for_save=True, for_restore=True)
+@dataclass
+class StreamSave(ocp.args.CheckpointArgs):
+    """An item given leaf by leaf; all leaves are float32, and those below "layers" are stacked."""
+
+    shapes: Mapping[Path, tuple[int, ...]]
+    read: Read
+
+
+def _chunks(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A layer at most, and of it as many rows as CHUNK_BYTES hold."""
+    stacked = path[0] == "layers"
+    rows, *rest = shape[1:] if stacked else shape
+    rows = max(1, min(rows, CHUNK_BYTES // (4 * math.prod(rest))))
+    return (1, rows, *rest) if stacked else (rows, *rest)
+
+
+def _write(array: Any, value: np.ndarray) -> None:
+    """Writes chunk by chunk, converted on the way."""
+    rows = array.chunk_layout.write_chunk.shape[0]
+    for start in range(0, array.shape[0], rows):
+        stop = min(start + rows, array.shape[0])
+        array[start:stop].write(np.ascontiguousarray(value[start:stop], np.float32)).result()
+
+
+def _database(folder: Any) -> dict[str, Any]:
+    base = os.fspath(folder)
+    return {"driver": "ocdbt", "base": f"file://{base}/" if is_local(folder) else f"{base}/"}
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

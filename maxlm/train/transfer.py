@@ -1,0 +1,112 @@
+"""A run that begins with a model of others, and a run's model in a folder for others."""
+
+import os
+
+from maxlm import config as configs
+from maxlm.blocks.manifest import load_dataset
+from maxlm.errors import CheckpointError, ConfigError, DataError
+from maxlm.interop.decoder import CONFIG_FILE, FolderModel, save_decoder
+from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer
+from maxlm.paths import PathLike, as_path, read_json, write_json
+from maxlm.tokenizer.load import load_tokenizer
+from maxlm.train.checkpoint import Checkpoints, Meta, Position, choose_step
+from maxlm.train.config import Config
+from maxlm.train.history import journal_of
+
+
+def import_run(source: PathLike, workdir: PathLike, tokenizer: PathLike | None = None) -> FolderModel:
+    """Makes a run whose checkpoint of step 0 holds the model of a Hugging Face folder, and its tokenizer.
+
+    A tensor at a time is in memory. `tokenizer`: another folder that holds it.
+
+    Raises:
+      CheckpointError: the run holds checkpoints already.
+      ConfigError: the model has an option that our decoder does not have.
+      DataError: something is missing, damaged, or does not belong together.
+      DiskFullError: no space left.
+    """
+    workdir, model = as_path(workdir), FolderModel(source)
+    checkpoints = Checkpoints(workdir)
+    if checkpoints.steps():
+        raise CheckpointError(f"{checkpoints.folder}: holds checkpoints already; import into a new --workdir")
+    values = read_json(as_path(source) / CONFIG_FILE, "description of a model")
+    import_tokenizer(tokenizer or source, workdir / "tokenizer", values, model.config.vocab_size)
+    config = configs.to_dict(Config(model=model.config))
+    checkpoints.save_params(model.shapes, model.read, Meta(Position(), config, model.config.vocab_size))
+    checkpoints.close()
+    write_json(workdir / "config.json", config)
+    where = os.fspath(as_path(source))
+    journal = journal_of(workdir)
+    journal.append("imported", source=where, model_type=model.model_type, max_length=model.max_length)
+    return model
+
+
+def export_run(
+    workdir: PathLike,
+    folder: PathLike,
+    step: int | None = None,
+    *,
+    dtype: str = "float32",
+    average: bool = False,
+    max_length: int | None = None,
+) -> int:
+    """Writes the model of a checkpoint, the newest by default, as a folder for transformers and vLLM.
+
+    Args:
+      dtype: of the weights there: float32, bfloat16 or float16.
+      average: the moving average of the parameters (config.optimizer.ema_decay), instead of the last ones.
+      max_length: the longest context, tokens; None: the data set's rows, or what an imported model came with.
+
+    Returns:
+      The step.
+
+    Raises:
+      CheckpointError: no such checkpoint, or it keeps no average.
+      ConfigError: transformers has no such model, or the longest context is not known.
+      DataError: the folder is not empty, or the run's tokenizer is missing.
+      DiskFullError: no space left.
+    """
+    folder = as_path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder}: not empty; name a new folder")
+    if not (as_path(workdir) / "checkpoints").exists():
+        raise CheckpointError(f"{workdir}: no checkpoints")
+    checkpoints = Checkpoints(workdir)
+    step = choose_step(checkpoints, step)
+    config = configs.freeze(Config, checkpoints.meta(step).config)
+    max_length = max_length or longest_context(workdir, config)
+    arrays, prefix = checkpoints.stored(step, average)
+    tokenizer = load_tokenizer(as_path(workdir) / "tokenizer")
+    tokens = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
+    if tokenizer.pad_id != tokenizer.eos_id:
+        tokens["pad_token_id"] = tokenizer.pad_id
+    save_decoder(
+        folder,
+        config.model,
+        lambda path, layer: arrays.read(prefix + ".".join(path), layer),
+        max_length=max_length,
+        tokens=tokens,
+        dtype=dtype,
+    )
+    export_tokenizer(as_path(workdir) / "tokenizer", folder)
+    checkpoints.close()
+    return step
+
+
+def longest_context(workdir: PathLike, config: Config) -> int:
+    """Tokens of the longest rows that the run has seen, or of the context that its model was imported with.
+
+    Raises:
+      ConfigError: neither is known.
+    """
+    if config.model.max_positions:
+        return config.model.max_positions
+    dataset = as_path(config.data.dataset) if config.data.dataset else None
+    known = [load_dataset(dataset / "dataset.json").seq_len] if dataset and (dataset / "dataset.json").exists() else []
+    known += [event["max_length"] for event in journal_of(workdir).read() if event["event"] == "imported"]
+    if not known:
+        raise ConfigError(
+            f"{workdir}: the data set {config.data.dataset!r} is not there to tell the longest context; "
+            "--max-length=TOKENS does"
+        )
+    return max(known)
