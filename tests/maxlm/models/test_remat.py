@@ -37,9 +37,11 @@ def _temporaries(policy: str, layers: int) -> int:
 
 @pytest.mark.parametrize(("policy", "streams"), [("full", 1), ("attention", 2.125), ("dots", 9.125)])
 def test_memory_grows_by_what_a_layer_keeps(policy, streams):
-    """In units of the residual stream, `tokens × embed` numbers, and beside the one that enters the layer. Attention: its
-    output is as wide, and there is a number for each of 4 heads (of 32). Dots: query 1, key and value 1/2 each, what
-    attention writes 1, gate and up 2 each."""
+    """In units of the residual stream, `tokens × embed` numbers; the one that enters the layer is kept always.
+
+    Attention: its output is as wide, and there is a number for each of 4 heads (of 32). Dots: query 1, key and value
+    1/2 each, what attention writes 1, gate and up 2 each.
+    """
     stream = tiny.BATCH * tiny.SEQ_LEN * 32 * 4
     growth = (_temporaries(policy, 10) - _temporaries(policy, 2)) / (8 * stream)
     assert growth == pytest.approx(streams, rel=0.02)
