@@ -37,7 +37,7 @@ def _temporaries(policy: str, layers: int) -> int:
 
 @pytest.mark.parametrize(("policy", "streams"), [("full", 1), ("attention", 2.125), ("dots", 9.125)])
 def test_memory_grows_by_what_a_layer_keeps(policy, streams):
-    """In units of the residual stream, `tokens × embed` numbers, and beside the one that enters the layer.
+    """In units of the residual stream, `tokens × embed` numbers; the one that enters the layer is kept always.
 
     Attention: its output is as wide, and there is a number for each of 4 heads (of 32). Dots: query 1, key and value
     1/2 each, what attention writes 1, gate and up 2 each.
