@@ -102,6 +102,8 @@ def _print(found: dict[str, Any]) -> None:
         verdict = "significant" if one["significant"] else "may be chance"
         said = f"{one['name']} against {found['baseline']}: {one['difference']:+.4f} ({ends}), p {one['p_holm']:.3f}"
         console.print(f"{said}: {verdict}", soft_wrap=True)
+    for text in found.get("warnings", ()):
+        console.print(f"warning: {text}", soft_wrap=True, style="bold")
     held_out = found["held_out"]
     if held_out is None:
         console.print("nothing was held out: how well this foretells is not known")

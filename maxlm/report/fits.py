@@ -23,6 +23,7 @@ def section(fit: dict[str, Any]) -> str:
         (name, number(value), *_ends(fit["intervals"].get(name))) for name, value in fit["constants"].items()
     ]  # fmt: skip
     parts.append(table(("constant", "value", "95 % from", "to"), rows))
+    parts += [f"<p class='alarm'>{html.escape(text)}</p>" for text in fit.get("warnings", ())]
     if fit.get("compared"):
         parts.append(_comparisons(fit))
     if fit.get("predicted_gain"):

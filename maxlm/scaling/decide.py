@@ -43,8 +43,11 @@ def recommend(points: Points, fits: dict[str, dict[str, Any]]) -> list[tuple[str
     """What to do, and the evidence, in words."""
     found = []
     if (fit := fits.get("loss")) is not None:
-        found += _sizes(points, fit)
-        found.append(_next_run(points, fit))
+        if fit["warnings"]:
+            found.append(("sizes: no recommendation; these runs do not tell the law", "; ".join(fit["warnings"])))
+        else:
+            found += _sizes(points, fit)
+            found.append(_next_run(points, fit))
     if (fit := fits.get("mixture")) is not None:
         shares = ", ".join(f"{name.removeprefix('share/')} {value:.0%}" for name, value in fit["constants"].items())
         low, high = fit["predicted_gain"]["interval"]

@@ -9,6 +9,8 @@ from maxlm.scaling.figures import band, figure, series
 from maxlm.scaling.parametric import CONSTANTS, FEWEST, LossFit, fit_loss, predict
 from maxlm.scaling.points import Array, Points
 
+_PLAUSIBLE = (0.02, 1.5)  # exponents; all published ones lie between 0.05 and 0.6
+
 
 def fit(points: Points, *, hold_out: float, delta: float, refits: int, seed: int) -> dict[str, Any]:
     """Constants, their intervals and the refits, as plain values.
@@ -31,10 +33,23 @@ def fit(points: Points, *, hold_out: float, delta: float, refits: int, seed: int
         },
         "objective": found.objective, "delta": delta,
         "residual": float(np.sqrt(np.mean(found.residuals**2))),
+        "warnings": _warnings(found, losses),
         "held_out": _held_out(points, hold_out, delta, seed),
         "draws": found.draws.tolist(),
         "figures": _figures(found, params, tokens, losses),
     }  # fmt: skip
+
+
+def _warnings(found: LossFit, losses: Array) -> list[str]:
+    """Where the runs do not tell the law: constants at which a term vanishes or is no power law of use."""
+    E, _, _, alpha, beta = found.constants
+    warnings = []
+    for name, exponent, axis in (("alpha", alpha, "sizes"), ("beta", beta, "numbers of tokens")):
+        if not _PLAUSIBLE[0] <= exponent <= _PLAUSIBLE[1]:
+            warnings.append(f"{name} = {exponent:.3g}: these runs do not tell how the loss falls with {axis}")
+    if E < 0.01 * losses.min():
+        warnings.append("E is about 0: the runs are too far from any floor to tell it; more tokens, larger models")
+    return warnings
 
 
 def _held_out(points: Points, share: float, delta: float, seed: int) -> dict[str, Any] | None:

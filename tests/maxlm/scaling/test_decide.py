@@ -51,6 +51,17 @@ def test_recommendations():
     assert float(rate.split(": ")[1]) == pytest.approx(0.5 * 3e6**-0.3, rel=0.1)
 
 
+def test_runs_that_do_not_tell_the_law_recommend_no_sizes():
+    """As real runs of too few tokens did: the larger the model the less it had learnt."""
+    params, tokens = np.meshgrid([1e5, 2e5, 5e5], [1.3e5, 1.9e5, 2.5e5, 5e5])
+    losses = 17.5 * tokens.ravel() ** -0.092 * (1 + 0.01 * np.log(params.ravel() / 2e5))
+    made = points(params=params.ravel(), tokens=tokens.ravel(), flops=6 * (params * tokens).ravel(), loss=losses)
+    fits, _ = fit_all(made)
+    found = recommend(made, fits)
+    assert found[0][0].startswith("sizes: no recommendation")
+    assert not any(what.startswith("with ") for what, _ in found)
+
+
 def test_the_page():
     made = runs()
     fits, reasons = fit_all(made)
