@@ -6,10 +6,23 @@ Lines are only ever added. A line that a crash cut short is set apart and left o
 import datetime
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from maxlm.errors import DataError
 from maxlm.paths import PathLike, as_path, is_local
+
+
+def without_undone(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A run's events, but for rollbacks that were themselves undone and what came between."""
+    kept: list[dict[str, Any]] = []
+    for event in events:
+        if event["event"] == "rollback_undone":
+            last = max((i for i, before in enumerate(kept) if before["event"] == "rollback"), default=len(kept))
+            kept = kept[:last]
+        else:
+            kept.append(event)
+    return kept
 
 
 class Journal:

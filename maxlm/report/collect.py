@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from maxlm.journal import Journal
+from maxlm.journal import Journal, without_undone
 from maxlm.paths import PathLike, as_path, read_json
 
 # Metrics of memory, which a run has either for its devices or, on a CPU, for its process; of the first host.
@@ -62,7 +62,7 @@ def collect_run(workdir: PathLike) -> RunRecord:
     """
     workdir = as_path(workdir)
     record = RunRecord(workdir, read_json(workdir / "config.json", "config of the run"), "not started")
-    for event in Journal(workdir / "journal.jsonl").read():
+    for event in without_undone(Journal(workdir / "journal.jsonl").read()):
         _apply(record, event)
     folder = workdir / "checkpoints"
     record.checkpoints = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []

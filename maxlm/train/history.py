@@ -1,27 +1,31 @@
-"""What the journal of a run says: which blocks are left out, and rolling back to a block.
+"""What the journal of a run says: which blocks it was trained on, which it leaves out, where its stages began.
 
 Events: imported, run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, verified,
-checkpoint_damaged, evaluated, rollback, stopped, run_finished. Lines are only added; a rollback is one more line, and
-what came after its target counts as undone.
+checkpoint_damaged, evaluated, rollback,
+rollback_undone, stopped, run_finished. Lines are only added; a rollback is one more line, and what came after its
+target counts as undone.
 """
 
 import hashlib
+import math
 import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
-from maxlm.blocks.manifest import load_dataset
-from maxlm.blocks.reader import ReaderPosition, report_progress
-from maxlm.errors import CheckpointError, UserError
-from maxlm.journal import Journal
-from maxlm.paths import PathLike, as_path, is_local
+from maxlm.errors import CheckpointError
+from maxlm.journal import Journal, without_undone
+from maxlm.paths import PathLike, as_path
 from maxlm.train.checkpoint import Checkpoints, Meta, Position
 
 
 def journal_of(workdir: PathLike, writes: bool = True) -> Journal:
     return Journal(as_path(workdir) / "journal.jsonl", writes)
+
+
+def standing(journal: Journal) -> list[dict[str, Any]]:
+    """All events but rollbacks that were themselves undone, and what came between."""
+    return without_undone(journal.read())
 
 
 def reader_name(workdir: PathLike) -> str:
@@ -33,7 +37,7 @@ def reader_name(workdir: PathLike) -> str:
 def skipped_blocks(journal: Journal) -> set[int]:
     """Blocks that the run leaves out."""
     skipped: set[int] = set()
-    for event in journal.read():
+    for event in standing(journal):
         if event["event"] == "rollback":
             # a rollback to before a block that was left out puts it back, unless it is left out again
             skipped = {block for block in skipped if block <= event["to_block"]} | set(event["skipped"])
@@ -46,7 +50,7 @@ def trained_blocks(journal: Journal, step: int | None = None) -> list[int]:
     What a rollback or a crash undid is left out.
     """
     finished: list[tuple[int, int]] = []
-    for event in journal.read():
+    for event in standing(journal):
         if event["event"] == "block_finished":
             finished.append((event["block"], event["step"]))
         elif event["event"] in ("rollback", "resumed", "run_started"):
@@ -73,7 +77,7 @@ def blocks_from(first: int, count: int, skipped: set[int]) -> list[int]:
 def began_stages(journal: Journal, step: int) -> dict[str, int]:
     """The step at which each stage began that a run at `step` has entered; what was undone left out."""
     began: dict[str, int] = {}
-    for event in journal.read():
+    for event in standing(journal):
         if event["event"] == "stage_started":
             began[event["stage"]] = event["step"]
         elif event["event"] in ("rollback", "resumed", "run_started"):
@@ -82,92 +86,28 @@ def began_stages(journal: Journal, step: int) -> dict[str, int]:
     return {stage: first for stage, first in began.items() if first <= step}
 
 
+def lr_scale(journal: Journal) -> float:
+    """What the learning rate is multiplied with since rollbacks asked for it (maxlm rollback --lr-scale)."""
+    scales: list[tuple[int, float]] = []
+    for event in standing(journal):
+        if event["event"] == "rollback":  # one to before another undoes that one's scale as well
+            kept = [(step, scale) for step, scale in scales if step <= event["to_step"]]
+            scales = [*kept, (event["to_step"], event.get("lr_scale", 1.0))]
+    return math.prod(scale for _, scale in scales)
+
+
 def oldest_block(checkpoints: Checkpoints, block: int) -> int:
     """The first block that a run at `block` would read again if it went back to its oldest checkpoint."""
-    return min([block, *(meta.position.block for _, meta in islice(_readable(checkpoints), 1))])
+    return min([block, *(meta.position.block for _, meta in islice(readable(checkpoints), 1))])
 
 
-@dataclass(frozen=True)
-class Rollback:
-    """What a rollback does, for showing before and after."""
-
-    to_block: int
-    from_step: int
-    to_step: int
-    undone_steps: tuple[int, ...]  # checkpoints set aside
-    skipped: tuple[int, ...]
-
-
-def plan_rollback(checkpoints: Checkpoints, to_block: int, skip: bool, skipped: set[int]) -> Rollback:
-    """The checkpoint after block `to_block` (-1: the very start), and what lies beyond it.
-
-    Raises:
-      CheckpointError: no checkpoint stands at the end of that block.
-    """
-    steps, to_block = checkpoints.steps(), max(to_block, -1)
-    target = 0 if to_block < 0 else _step_after(to_block, checkpoints)
-    undone = tuple(step for step in steps if step > target)
-    # With those that were left out before it: the block to leave out is the one that was read after `to_block`.
-    left_out = tuple(range(to_block + 1, next_block(to_block + 1, skipped) + 1)) if skip else ()
-    return Rollback(to_block, steps[-1] if steps else 0, target, undone, left_out)
-
-
-def _step_after(block: int, checkpoints: Checkpoints) -> int:
-    ends = {meta.position.finished_block: step for step, meta in _readable(checkpoints) if meta.position.batch == 0}
-    if block not in ends:
-        known = ", ".join(str(b) for b in sorted(ends) if b >= 0) or "none"
-        raise CheckpointError(
-            f"{checkpoints.folder}: no checkpoint after block {block}; there are ones after: {known} "
-            "(--to-block=-1 goes back to the start)"
-        )
-    return ends[block]
-
-
-def _readable(checkpoints: Checkpoints) -> Iterator[tuple[int, Meta]]:
+def readable(checkpoints: Checkpoints) -> Iterator[tuple[int, Meta]]:
     """All checkpoints but damaged ones, which a rollback is there to get away from."""
     for step in checkpoints.steps():
         try:
             yield step, checkpoints.meta(step)
         except CheckpointError:
             continue
-
-
-def roll_back(workdir: PathLike, dataset: PathLike, plan: Rollback, alarm: str | None = None) -> None:
-    """Carries a planned rollback out. Checkpoints beyond the target are moved to RUN/rolled_back/, not deleted.
-
-    `alarm`: what a run says that rolls back by itself. The journal line comes last: killed before it, the command can
-    be given again.
-    """
-    if not is_local(as_path(workdir)):
-        raise UserError(f"{workdir}: rolling back a run in a bucket is not supported; copy it to a disk")
-    load_dataset(as_path(dataset) / "dataset.json")  # the skip must reach the ledger that it is meant for
-    journal = journal_of(workdir)
-    aside = as_path(workdir) / "rolled_back" / f"{len(journal.read()):06d}"
-    for step in plan.undone_steps:
-        aside.mkdir(parents=True, exist_ok=True)
-        shutil.move(as_path(workdir) / "checkpoints" / str(step), aside / str(step))
-    _tell_ledger(workdir, dataset, plan)
-    journal.append(
-        "rollback",
-        to_block=plan.to_block,
-        from_step=plan.from_step,
-        to_step=plan.to_step,
-        skipped=list(plan.skipped),
-        set_aside=str(aside) if plan.undone_steps else None,
-        alarm=alarm,
-    )
-
-
-def _tell_ledger(workdir: PathLike, dataset: PathLike, plan: Rollback) -> None:
-    """Writes for the data process which blocks this run now leaves out, so that it gives back their uses."""
-    reader = reader_name(workdir)
-    events = Journal(as_path(dataset) / "journal.jsonl")
-    before = skipped_blocks(journal_of(workdir))
-    for block in sorted(block for block in before if block > plan.to_block and block not in plan.skipped):
-        events.append("unskip", block=block, reader=reader)
-    for block in plan.skipped:
-        events.append("skip", block=block, reader=reader)
-    report_progress(dataset, reader, ReaderPosition(plan.to_block + 1, finished=False))
 
 
 def resume_position(position: Position, skipped: set[int]) -> Position:

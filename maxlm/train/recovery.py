@@ -13,8 +13,9 @@ from maxlm.parallel.distributed import wait_for_all
 from maxlm.paths import PathLike
 from maxlm.train.checkpoint import Checkpoints, Position
 from maxlm.train.config import Config
-from maxlm.train.history import journal_of, plan_rollback, roll_back, skipped_blocks, trained_blocks
+from maxlm.train.history import journal_of, trained_blocks
 from maxlm.train.loop import train
+from maxlm.train.rollback import plan_rollback, roll_back
 from maxlm.train.run import MakeEvaluate
 
 
@@ -51,7 +52,7 @@ def _leave_out_block(config: Config, workdir: PathLike, store: BlockStore, wante
         ) from wanted
     checkpoints = Checkpoints(workdir)
     finished = trained_blocks(journal)
-    plan = plan_rollback(checkpoints, finished[-1] if finished else -1, True, skipped_blocks(journal))
+    plan = plan_rollback(checkpoints, journal, finished[-1] if finished else -1, skip=True)
     checkpoints.close()
     if jax.process_index() == 0:
         roll_back(workdir, store.dataset, plan, alarm=str(wanted.alarm))

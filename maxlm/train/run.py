@@ -28,6 +28,7 @@ from maxlm.train.history import (
     began_stages,
     blocks_from,
     journal_of,
+    lr_scale,
     next_block,
     oldest_block,
     reader_name,
@@ -119,7 +120,7 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
     if meta:
         check_model(meta, config.model, checkpoints.folder / str(steps[-1]))
         position = resume_position(meta.position, skipped)
-    stages = _plan(config, store, skipped, start, began_stages(journal, position.step))
+    stages = _plan(config, store, journal, start, position)
     changed = configs.diff(read_json(file, "config of the run"), plain) if steps and file.exists() else {}
     for key, (before, after) in changed.items():
         console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
@@ -159,13 +160,11 @@ def _newest(checkpoints: Checkpoints, journal: Journal, console: Console) -> Met
     return None
 
 
-def _plan(
-    config: Config, store: BlockStore, skipped: set[int], start: Start, began: dict[str, int]
-) -> tuple[Stage, ...]:
+def _plan(config: Config, store: BlockStore, journal: Journal, start: Start, position: Position) -> tuple[Stage, ...]:
     if start.block and not start.stage:  # a branch that enters no other stage goes on with the plan of the whole run
         start = Start()
-    to_read = blocks_from(start.block, config.data.num_blocks - start.blocks_done, skipped)
-    return plan_stages(config, store.info, to_read, start, began)
+    to_read = blocks_from(start.block, config.data.num_blocks - start.blocks_done, skipped_blocks(journal))
+    return plan_stages(config, store.info, to_read, start, began_stages(journal, position.step), lr_scale(journal))
 
 
 def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resumes: bool) -> tuple[Trainer, TrainState]:

@@ -75,12 +75,14 @@ def plan_stages(
     blocks: Sequence[int],
     start: Start = Start(),
     began: Mapping[str, int] | None = None,
+    scale: float = 1.0,
 ) -> tuple[Stage, ...]:
     """The stages that a run goes through.
 
     Args:
       blocks: all that the run reads, in order.
       began: the step at which a stage did begin, where it has; the others follow one another.
+      scale: what all learning rates are multiplied with.
 
     Raises:
       ConfigError: stages that can't be: lengths, names, keys that stay the same in all.
@@ -98,9 +100,9 @@ def plan_stages(
         first = (began or {}).get(stage.name, first)
         if mine:
             rates = make_schedule(with_changes.optimizer.learning_rate, with_changes.schedule, count)
-            schedule = _shifted(rates, first)
+            schedule = _shifted(rates, first, scale)
         else:
-            schedule = _shifted(base, first - before)
+            schedule = _shifted(base, first - before, scale)
             before += count
         stages.append(Stage(stage.name, with_changes, tuple(span), first, count, schedule))
         first += count
@@ -125,8 +127,8 @@ def check_same_stage(stages: Sequence[Stage], block: int, name: str) -> None:
         )
 
 
-def _shifted(schedule: optax.Schedule, first: int) -> optax.Schedule:
-    return lambda step: schedule(step - first)
+def _shifted(schedule: optax.Schedule, first: int, scale: float) -> optax.Schedule:
+    return lambda step: scale * schedule(step - first)
 
 
 def _named(config: Config, start: Start) -> list[StageSettings]:

@@ -79,9 +79,9 @@ runner partitions
 
 JOURNAL_EVENTS = """
 imported run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
-stopped evaluated rollback run_finished
+stopped evaluated rollback rollback_undone run_finished
 alarm stuck
-skip unskip
+skip unskip redraw
 """
 
 # A row of 9 tokens: two documents and two places of padding.

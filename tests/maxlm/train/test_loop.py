@@ -18,17 +18,11 @@ from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import MeshConfig, batch_sharding
 from maxlm.train.checkpoint import Checkpoints, Meta, Position
 from maxlm.train.config import CheckpointConfig, Config, DataSettings, OptimizerConfig, ScheduleConfig, TrainSettings
-from maxlm.train.history import (
-    journal_of,
-    plan_rollback,
-    reader_name,
-    roll_back,
-    skipped_blocks,
-    trained_blocks,
-)
+from maxlm.train.history import journal_of, reader_name, trained_blocks
 from maxlm.train.loader import BlockFeed
 from maxlm.train.loop import train
 from maxlm.train.optimizer import make_optimizer
+from maxlm.train.rollback import plan_rollback, roll_back
 from maxlm.train.schedules import make_schedule
 from maxlm.train.state import TrainState, abstract_state, init_state
 from maxlm.train.step import make_train_step
@@ -121,7 +115,7 @@ def _copy_as_killed(run: Path, workdir: Path, step: int) -> None:
 
 def _roll_back(config: Config, workdir: Path, to_block: int, skip: bool) -> None:
     checkpoints = Checkpoints(workdir)
-    plan = plan_rollback(checkpoints, to_block, skip, skipped_blocks(journal_of(workdir)))
+    plan = plan_rollback(checkpoints, journal_of(workdir), to_block, skip=skip)
     checkpoints.close()
     roll_back(workdir, config.data.dataset, plan)
 
@@ -229,6 +223,21 @@ def test_rolled_back_and_skipped(config, undisturbed, tmp_path):
     assert _train(config, workdir).blocks_done == BLOCKS
     assert trained_blocks(journal_of(workdir)) == [0, 2, 3]
     tiny.assert_equal(_state(config, workdir, END), _by_hand(config, [0, 2, 3]))
+
+
+def test_rolled_back_to_a_smaller_learning_rate(config, undisturbed, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(undisturbed, workdir)
+    checkpoints = Checkpoints(workdir)
+    plan = plan_rollback(checkpoints, journal_of(workdir), 0, lr_scale=0.5)
+    checkpoints.close()
+    roll_back(workdir, config.data.dataset, plan)
+    _train(config, workdir)
+    before = {line["step"]: line["learning_rate"] for line in _lines(undisturbed)}
+    after = [line for line in _lines(workdir)[len(_lines(undisturbed)) :]]
+    assert [line["step"] for line in after] == [6, 8, 10, 12]
+    for line in after:
+        assert line["learning_rate"] == pytest.approx(before[line["step"]] / 2)
 
 
 def test_resumed_on_another_mesh(config, undisturbed, final, tmp_path):

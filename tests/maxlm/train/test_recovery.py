@@ -17,9 +17,10 @@ from maxlm.report.collect import collect_run
 from maxlm.report.goodput import goodput_of
 from maxlm.train.checkpoint import Checkpoints
 from maxlm.train.config import Config, DataSettings, OptimizerConfig, TrainSettings
-from maxlm.train.history import journal_of, plan_rollback, roll_back, trained_blocks
+from maxlm.train.history import journal_of, trained_blocks
 from maxlm.train.loop import train
 from maxlm.train.recovery import train_and_recover
+from maxlm.train.rollback import plan_rollback, roll_back
 from tests import tiny
 from tests.synthetic import make_dataset, write_rows
 
@@ -72,7 +73,7 @@ def _by_hand(config: Config, workdir: Path) -> None:
     with pytest.raises(_StoppedError):
         train(config, workdir, store, make_evaluate, devices=devices)
     checkpoints = Checkpoints(workdir)
-    plan = plan_rollback(checkpoints, PLANTED - 1, True, set())
+    plan = plan_rollback(checkpoints, journal_of(workdir), PLANTED - 1, skip=True)
     checkpoints.close()
     roll_back(workdir, config.data.dataset, plan)
     train(config, workdir, store, devices=devices)

@@ -29,10 +29,11 @@ from maxlm.train.config import (
     StageSettings,
     TrainSettings,
 )
-from maxlm.train.history import journal_of, plan_rollback, roll_back, skipped_blocks
+from maxlm.train.history import journal_of
 from maxlm.train.loader import BlockFeed
 from maxlm.train.loop import train
 from maxlm.train.optimizer import make_optimizer
+from maxlm.train.rollback import plan_rollback, roll_back
 from maxlm.train.stages import Start, plan_stages, stage_of
 from maxlm.train.state import TrainState, abstract_state, init_state
 from maxlm.train.step import make_train_step
@@ -246,7 +247,7 @@ def test_rolled_back_into_the_stage_before(config, whole, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
     checkpoints = Checkpoints(workdir)
-    plan = plan_rollback(checkpoints, 0, True, skipped_blocks(journal_of(workdir)))
+    plan = plan_rollback(checkpoints, journal_of(workdir), 0, skip=True)
     checkpoints.close()
     roll_back(workdir, config.data.dataset, plan)
     assert _train(config, workdir).step == 2 + 3 * 4  # block 1 is left out, and block 4 is read instead
