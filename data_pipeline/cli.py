@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         commands, "ledger", "how often documents were used", details, "maxlm-data ledger --dataset=/tmp/data"
     )
     sub.add_argument("--rebuild", action="store_true", help="count the uses anew")
+    sub.add_argument(
+        "--list", default="", metavar="FILE", help="write the documents of --blocks, and how often each, as Parquet"
+    )
+    sub.add_argument("--blocks", default="", metavar="0,1,…", help="which (maxlm status --data names a run's)")
     details = (
         "Prints what the corpus is made of before and after, and what took the rest; warns of operators that take one "
         "language, domain or source far more than the others. Writes corpus/report.json, and all of it as one page."

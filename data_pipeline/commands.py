@@ -180,6 +180,17 @@ def _ledger(options: argparse.Namespace) -> None:
 
     from data_pipeline.mix import audit
 
+    if bool(options.list) != bool(options.blocks):
+        raise ConfigError("--list=FILE and --blocks=0,1,… go together")
+    if options.list:
+        from data_pipeline.mix.usage import write_usage
+
+        if not all(part.isdecimal() for part in options.blocks.split(",")):
+            raise ConfigError(f"--blocks={options.blocks}: expected numbers with commas between, e.g. 0,1,2")
+        blocks = [int(part) for part in options.blocks.split(",")]
+        documents, uses = write_usage(options.dataset, blocks, options.list)
+        print(f"{options.list}: {documents:,} documents, used {uses:,} times in {len(blocks):,} blocks")
+        return
     if options.rebuild:
         print(f"ledger: {audit.rebuild(options.dataset)}")
     Console().print(audit.table(options.dataset))

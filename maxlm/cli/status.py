@@ -5,8 +5,9 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
+from maxlm.blocks.reader import BlockStore
 from maxlm.config import Overrides
-from maxlm.errors import DataError
+from maxlm.errors import DataError, UserError
 from maxlm.paths import as_path
 from maxlm.report.collect import MEMORY, RunRecord, collect_run
 from maxlm.report.goodput import Goodput, goodput_of
@@ -14,6 +15,8 @@ from maxlm.report.goodput import Goodput, goodput_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--data", action="store_true", help="what it was trained on: blocks, tokens, documents")
+    parser.add_argument("--step", type=int, metavar="S", help="with --data: up to this step; all by default")
 
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
@@ -22,6 +25,11 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         raise DataError(f"{workdir}: not a run (no journal.jsonl)")
     record = collect_run(workdir)
     console = Console()
+    if arguments.step is not None and not arguments.data:
+        raise UserError("--step goes with --data")
+    if arguments.data:
+        _show_data(record, arguments.step, console)
+        return
     console.print(_summary(record))
     console.print(_blocks(record))
     if account := goodput_of(workdir):
@@ -55,6 +63,38 @@ def _summary(record: RunRecord) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def _show_data(record: RunRecord, step: int | None, console: Console) -> None:
+    """Blocks and their tokens by domain, what rollbacks undid left out."""
+    store = BlockStore(record.config["data"]["dataset"])
+    blocks = [block for block in record.blocks if not block.undone and (step is None or block.step <= step)]
+    there = [block for block in blocks if store.has(block.block)]
+    manifests = {block.block: store.manifest(block.block) for block in there}
+    table = Table(title=f"trained on, up to step {record.step if step is None else step}; tokens")
+    for name in ("block", "stage", "ended at step", "documents", "all", *store.info.domains):
+        table.add_column(name, justify="right")
+    totals = dict.fromkeys(("documents", "all", *store.info.domains), 0)
+    for block in blocks:
+        if (manifest := manifests.get(block.block)) is None:
+            table.add_row(str(block.block), "gone", str(block.step))
+            continue
+        counts = {"documents": manifest.documents, "all": manifest.account.written, **manifest.domain_tokens}
+        totals = {name: totals[name] + counts.get(name, 0) for name in totals}
+        cells = [f"{counts.get(name, 0):,}" for name in totals]
+        table.add_row(str(block.block), manifest.stage, str(block.step), *cells)
+    table.add_section()
+    table.add_row("sum", "", "", *(f"{total:,}" for total in totals.values()))
+    console.print(table)
+    if record.skipped:
+        console.print(f"left out: block {', '.join(map(str, record.skipped))}")
+    if blocks:
+        numbers = ",".join(str(block.block) for block in blocks)
+        console.print(
+            "each document, and how often: maxlm-data ledger "
+            f"--dataset={store.dataset} --blocks={numbers} --list=documents.parquet",
+            soft_wrap=True,
+        )
 
 
 def _alarms(record: RunRecord) -> str:
