@@ -101,10 +101,9 @@ def flops_by_matrix(config: ModelConfig, seq_len: int, *, square: bool = False) 
         matrices["output"] = matrices.pop("embedding")
     keys = seq_len if square else visible_keys(config, seq_len)
     attention = 4.0 * config.num_layers * config.num_heads * config.head_dim * keys
-    # "dots" keeps the products' results; attention's lie in kernels of their own and are made anew.
-    layers = sum(matrices.values()) - matrices["output"] + attention
-    recomputed = {"none": 0.0, "dots": attention, "full": layers}[config.remat]
-    return FlopsByMatrix(matrices, attention, recomputed)
+    products = sum(matrices.values()) - matrices["output"]  # of the layers, which remat is about
+    anew = {"none": 0.0, "dots": 0.0, "attention": products}
+    return FlopsByMatrix(matrices, attention, anew.get(config.remat, products + attention))
 
 
 def cache_bytes_per_token(config: ModelConfig, bytes_each: float = 2) -> float:

@@ -76,7 +76,15 @@ def activation_bytes(model: ModelConfig, tensor: int = 1) -> tuple[float, float]
     whole = each * (residual + 2 * model.embed + 2 * heads + 2 * kv + 6 * mlp)
     whole += 4 * (4 * residual + model.num_heads / tensor + 4)
     products = each * (2 * residual + heads + 2 * kv + (2 if model.mlp_kind == "swiglu" else 1) * mlp)
-    return {"none": whole, "dots": products, "full": each * residual}[model.remat], whole
+    attention = each * heads + 4 * model.num_heads / tensor  # its result, and what the softmax came to
+    kept = {
+        "none": whole,
+        "dots": products + attention,
+        "attention": each * residual + attention,
+        "full": each * residual,
+        "offload": 0.0,  # even that lies in the host's memory
+    }
+    return kept[model.remat], whole
 
 
 def _gathered(model: ModelConfig, ways: Mapping[str, int]) -> float:

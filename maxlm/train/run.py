@@ -178,8 +178,11 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
     model = DecoderFunction(config.model)
     tx = make_optimizer(config.optimizer, stage.schedule, config.model.width_multiplier)
     with run.clock.spending("restore"):
-        state = jax.block_until_ready(_state(run, config, model, tx, mesh))
+        state, verified = _state(run, config, model, tx, mesh)
+        jax.block_until_ready(state)
     _tell_beginning(run, stage, mesh, resumes)
+    if verified is not None:
+        run.journal.append("verified", step=verified)
     data, train = config.data, config.train
     trainer = Trainer(
         stage=stage,
@@ -254,7 +257,7 @@ def _tell_beginning(run: Run, stage: Stage, mesh: Mesh, resumes: bool) -> None:
     position, journal = run.position, run.journal
     if resumes:
         journal.append(
-            "resumed" if run.restores else "run_started",
+            "resumed" if run.restores and position.step else "run_started",
             step=position.step,
             total_steps=run.total_steps,
             block=position.block,
@@ -312,19 +315,17 @@ def _resolved(config: Config, store: BlockStore) -> Config:
 
 def _state(
     run: Run, config: Config, model: DecoderFunction, tx: optax.GradientTransformation, mesh: Mesh
-) -> TrainState:
-    """The newest checkpoint's state on this mesh; without one, the branch's, or a fresh one."""
+) -> tuple[TrainState, int | None]:
+    """The newest checkpoint's state on this mesh, and its step; without one, the branch's or a fresh one, and None."""
     steps = run.checkpoints.steps()
     if steps:
         meta = run.checkpoints.meta(steps[-1])
         if meta.position.batch:
             _check_same_batches(meta, config)
-        state = _restored(run.checkpoints, steps[-1], model, tx, mesh, config.train.seed)
-        run.journal.append("verified", step=steps[-1])
-        return state
+        return _restored(run.checkpoints, steps[-1], model, tx, mesh, config.train.seed), steps[-1]
     if config.branch.run:
-        return _branched(run, config, model, tx, mesh)
-    return init_state(model, tx, mesh, config.train.seed)
+        return _branched(run, config, model, tx, mesh), None
+    return init_state(model, tx, mesh, config.train.seed), None
 
 
 def _restored(

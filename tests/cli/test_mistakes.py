@@ -87,8 +87,8 @@ def test_corrupt_shard(copied, tmp_path):
     raw = bytearray(shard.read_bytes())
     raw[len(raw) // 2] ^= 1
     shard.write_bytes(raw)
-    done = maxlm(*train_line(copied, tmp_path / "run", "--config.data.num_blocks=2"))
-    assert_one_line(done, str(shard), "SHA-256")
+    done = maxlm(*train_line(copied, tmp_path / "run", "--config.data.num_blocks=2", "--config.data.wait_s=1"))
+    assert_one_line(done, str(shard), "SHA-256", "not finished after 1 s")
 
 
 def test_manifest_of_another_tokenizer(copied, tmp_path):
@@ -109,8 +109,11 @@ def test_damaged_checkpoint(dataset, finished, tmp_path):
     for file in (workdir / "checkpoints" / "4" / "params").rglob("*"):
         if file.is_file() and "d" in file.parts[-2:]:
             file.write_bytes(file.read_bytes()[:10])
-    done = maxlm(*train_line(dataset, workdir, "--config.data.num_blocks=2"))
-    assert_one_line(done, "checkpoints/4", "rollback")
+    assert_one_line(maxlm("generate", f"--workdir={workdir}", "--prompt=a"), "checkpoints/4", "SHA-256")
+    done = maxlm(*train_line(dataset, workdir, "--config.data.num_blocks=3", "--config.data.wait_s=1"))
+    assert "checkpoints/4" in done.stdout
+    assert "going on from the checkpoint before it" in done.stdout
+    assert_one_line(done, "block-00002: not finished")  # block 1 was done once more
 
 
 def test_rollback_to_a_block_that_has_no_checkpoint(finished):
