@@ -24,7 +24,7 @@ import numpy as np
 
 from maxlm.report.collect import collect_run
 from tests.data_pipeline.produce import made
-from tests.faults.outcome import ledger_uses, params_of
+from tests.faults.outcome import ledger_uses, page, params_of
 from tests.processes.groups import by_hand, free_port
 from tests.runs import ROOT, command, environment, train_line
 
@@ -390,29 +390,9 @@ def main() -> None:
             print(name, "·", happened, "· steps done twice:", undone, "·", equal, flush=True)
             shutil.rmtree(case.folder)
     if arguments.out:
-        Path(arguments.out).write_text(page(rows))
+        Path(arguments.out).write_text(page(rows, BLOCKS, made.ROWS // BATCH))
     if broken := [name for name, _, _, equal in rows if not all(equal.values())]:
         raise SystemExit(f"not equal: {', '.join(broken)}")
-
-
-def page(rows: list[tuple[str, str, int, dict[str, bool]]]) -> str:
-    """The table as Markdown."""
-    lines = [
-        "# Faults, and what came of them",
-        "",
-        "Written by `python -m tests.faults.injector --out=docs/reliability.md`: real processes, real faults; a corpus",
-        f"of 80 documents, {BLOCKS} blocks of 16 steps. After each fault the same commands were given again. Equal: to a",
-        "run that nothing happened to, parameters bit for bit, blocks byte by byte, uses document by document. One CPU",
-        "device where nothing else is said.",
-        "",
-        "| fault | what happened | steps done twice | equal: parameters, blocks, ledger |",
-        "|---|---|---|---|",
-    ]
-    for name, happened, undone, equal in rows:
-        words = {True: "yes", False: "NO", None: "no, as told"}
-        marks = ", ".join(words[equal.get(key)] for key in ("parameters", "blocks", "ledger"))
-        lines.append(f"| {name} | {happened} | {undone} | {marks} |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
