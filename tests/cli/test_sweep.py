@@ -110,7 +110,10 @@ def test_a_sweep_that_is_stopped_leaves_no_runs_behind(dataset, tmp_path, srun, 
     pid = tmp_path / "pid"
     (srun.parent / "bin" / "srun").write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}\nexec sleep 300\n")
     line = ["sweep", sweep_file(tmp_path, dataset), f"--workdir={tmp_path / 'out'}", "--config.runner=slurm"]
-    process = subprocess.Popen(command(line), env=environment(), cwd=ROOT, stdout=subprocess.PIPE)
+    typed = command(line)
+    # Tests that run in the background inherit that SIGINT is ignored; whoever types a command does not.
+    typed[2] = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {typed[2]}"
+    process = subprocess.Popen(typed, env=environment(), cwd=ROOT, stdout=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 120
         while not pid.exists() and time.monotonic() < deadline:

@@ -21,6 +21,8 @@ from maxlm.train.state import TrainState, abstract_state, init_state
 from tests import tiny
 
 POSITION = Position(step=7, blocks_done=1, block=1, batch=3, finished_block=0)
+# orbax leaves the other reads of a failed restore unfinished; they are told whenever they are collected
+UNFINISHED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 TX = make_optimizer(OptimizerConfig(), lambda _: 1e-3)
 
 
@@ -107,12 +109,14 @@ def test_model_of_another_shape_is_named_key_by_key():
         check_model(meta, tiny.model(vocab_size=256, tie_embeddings=False), "RUN")
 
 
+@UNFINISHED
 def test_restoring_into_another_shape_is_refused(saved):
     abstract = abstract_state(DecoderFunction(tiny.model(mlp=96)), TX, tiny.one_device())
     checkpoints = Checkpoints(saved[0])
     with pytest.raises(CheckpointError, match=r"checkpoints/7: can't be restored"):
         checkpoints.restore(7, abstract)
     checkpoints.close()
+    gc.collect()
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut short", "not an object", "key lost"])
@@ -159,6 +163,7 @@ def _restore(folder):
         gc.collect()
 
 
+@UNFINISHED
 @pytest.mark.parametrize("damage", ["flipped", "cut short", "gone", "grown"])
 def test_damage_to_any_file_is_found_and_the_file_named(own_copy, damage):
     rng = np.random.default_rng(0)
