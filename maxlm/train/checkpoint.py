@@ -73,7 +73,11 @@ class Checkpoints:
         self._saving: int | None = None  # step of the save that is under way
         options = ocp.CheckpointManagerOptions(
             enable_async_checkpointing=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._note_digests),
+            async_options=ocp.AsyncOptions(
+                post_finalization_callback=self._note_digests,
+                # In the background, a folder that can't be made would be waited for, for many minutes.
+                create_directories_asynchronously=False,
+            ),
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("params", "optimizer", "meta"))
 
@@ -87,6 +91,7 @@ class Checkpoints:
 
         Raises:
           DiskFullError: this save, or the one before it, found no space.
+          CheckpointError: the folder can't be written to.
         """
         step = meta.position.step
         with naming_full_disk("a checkpoint", self.folder):
@@ -95,14 +100,20 @@ class Checkpoints:
                 return
             self._check_space(state)
             self._saving = step
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(state.params, save_args=_cut(state.params)),
-                    optimizer=ocp.args.StandardSave(_rest(state)),
-                    meta=ocp.args.JsonSave(dataclasses.asdict(meta)),
-                ),
+            args = ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params, save_args=_cut(state.params)),
+                optimizer=ocp.args.StandardSave(_rest(state)),
+                meta=ocp.args.JsonSave(dataclasses.asdict(meta)),
             )
+            try:
+                self._manager.save(step, args=args)
+            except OSError as error:
+                if is_disk_full(error):
+                    raise
+                raise CheckpointError(
+                    f"{self.folder}: a checkpoint can't be written ({_brief(error)}); see to it, and give the same "
+                    "command again: it goes on from the checkpoint before"
+                ) from error
 
     def save_params(self, shapes: Mapping[Path, tuple[int, ...]], read: Read, meta: Meta) -> None:
         """Writes a checkpoint of parameters alone, from which training can begin; one layer is in memory at a time.

@@ -255,9 +255,10 @@ def read_only_folder(case: Case) -> str:
         ["unshare", "-rm", "sh", "-c", f"{mount} && {line}"],
         env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert done.returncode != 0
+    assert done.returncode == 2, done.stderr
+    assert "a checkpoint can't be written" in done.stderr, done.stderr
     case.finish(case.training())
-    return "checkpoints on a read-only file system: the run stops; writable again, it goes on"
+    return "checkpoints on a read-only file system: one line and exit code 2; writable again, it goes on"
 
 
 def gradient_not_finite(case: Case) -> str:
