@@ -320,15 +320,15 @@ def one_of_two_killed(case: Case) -> str:
 
 
 def clock_backwards(case: Case) -> str:
-    """The wall clock jumps back a day every few readings, in both processes."""
+    """The wall clock jumps back ten minutes every few readings, in both processes."""
     jumping = (
         "import time, itertools; real, n = time.time, itertools.count()\n"
-        "time.time = lambda: real() - 86400 * (next(n) // 5 % 3)\n"
+        "time.time = lambda: real() - 600 * (next(n) // 5)\n"
     )
     for line in (case.producing(), case.training()):
         line[2] = jumping + line[2].replace("; ", "\n")
         case.finish(line)
-    return "the clock steps back by days, again and again"
+    return "the clock steps back by ten minutes, again and again"
 
 
 _NOT_APPLIED = ("a NaN in a gradient",)  # an update less: other parameters than without the fault
