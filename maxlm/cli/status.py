@@ -72,8 +72,8 @@ def _show_data(record: RunRecord, step: int | None, console: Console) -> None:
     there = [block for block in blocks if store.has(block.block)]
     manifests = {block.block: store.manifest(block.block) for block in there}
     table = Table(title=f"trained on, up to step {record.step if step is None else step}; tokens")
-    for name in ("block", "stage", "ended at step", "documents", "all", *store.info.domains):
-        table.add_column(name, justify="right")
+    for name in ("block", "stage", "step", "documents", "all", *store.info.domains):
+        table.add_column(name, justify="right", overflow="fold")  # a number is never cut short
     totals = dict.fromkeys(("documents", "all", *store.info.domains), 0)
     for block in blocks:
         if (manifest := manifests.get(block.block)) is None:
