@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from maxlm.errors import EXIT_TRY_AGAIN, ConfigError, StoppedError, UserError
@@ -67,6 +68,11 @@ def wait_for_all(what: str) -> None:
     """Waits until all processes of the group are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def any_of_all(mine: bool) -> bool:
+    """Whether it holds in any process of the group; all of them wait for the answer."""
+    return bool(multihost_utils.process_allgather(np.array([mine])).any()) if jax.process_count() > 1 else mine
 
 
 @contextmanager

@@ -4,6 +4,7 @@ N counts parameters, D tokens, C FLOPs. Papers count N differently (with or with
 A law that `maxlm fit` wrote is a file; maxlm/scaling/law_file.py reads it.
 """
 
+import abc
 import dataclasses
 import json
 import math
@@ -22,7 +23,7 @@ _LARGEST_MODEL = math.log(1e16)
 
 
 @dataclass(frozen=True)
-class Law:
+class Law(abc.ABC):
     """What all laws have: a name, where it stands, and how many FLOPs it counts for a parameter and token."""
 
     name: str
@@ -30,9 +31,9 @@ class Law:
     counts: str = "all parameters"
     flops_per: float = 6.0  # C = flops_per · N · D
 
+    @abc.abstractmethod
     def best_params(self, flops: float) -> float:
         """The N that makes the best of C FLOPs."""
-        raise NotImplementedError
 
     def best_tokens(self, flops: float) -> float:
         return flops / (self.flops_per * self.best_params(flops))

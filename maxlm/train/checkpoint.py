@@ -30,6 +30,7 @@ from maxlm.errors import (
     naming_full_disk,
 )
 from maxlm.models.config import ModelConfig
+from maxlm.parallel.distributed import any_of_all, wait_for_all
 from maxlm.paths import PathLike, as_path, is_local
 from maxlm.train.integrity import check_digests, write_digests
 from maxlm.train.state import TrainState
@@ -179,6 +180,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
+        wait_for_all(f"checkpoint {step} set aside")
         self._manager.reload()
         return target
 
@@ -216,7 +218,7 @@ class Checkpoints:
         Raises:
           DamagedCheckpointError: its files are not what was written.
         """
-        check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
+        self._compare(step)
         items = self._restore(step, params=abstract.params, optimizer=_rest(abstract))
         rest = items["optimizer"]
         return TrainState(items["params"], rest["opt_state"], rest["step"], rest["key"])
@@ -228,7 +230,7 @@ class Checkpoints:
           CheckpointError: it can't be read, or no average is kept.
           DamagedCheckpointError: its files are not what was written.
         """
-        check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
+        self._compare(step)
         if not average:
             return self._restore(step, params=abstract_params)["params"]
         arrays, prefix = self.stored(step, average=True)
@@ -237,6 +239,16 @@ class Checkpoints:
             return arrays.array(prefix + ".".join(key.key for key in path), like)
 
         return jax.tree_util.tree_map_with_path(read, abstract_params)
+
+    def _compare(self, step: int) -> None:
+        """Raises DamagedCheckpointError in all processes of a group if one of them finds damage in its share."""
+        found = None
+        try:
+            check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
+        except DamagedCheckpointError as error:
+            found = error
+        if any_of_all(found is not None):  # alone, one would leave the others waiting in the restore
+            raise found or DamagedCheckpointError(f"{self.folder / str(step)}: another process found it damaged")
 
     def _restore(self, step: int, **abstract: Any) -> Any:
         args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}

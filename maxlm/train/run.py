@@ -19,7 +19,6 @@ from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.clock import Clock
 from maxlm.monitor.instruments import Instruments, MonitorConfig
 from maxlm.monitor.tracking import Tracker
-from maxlm.parallel.distributed import wait_for_all
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
 from maxlm.train.config import BranchSettings, Config, check_divides
@@ -243,7 +242,6 @@ def pass_over(
     aside = checkpoints.set_aside(step)
     journal.append("checkpoint_damaged", step=step, set_aside=os.fspath(aside), reason=str(error))
     say(f"WARNING: {error}; set aside as {aside}, going on from the checkpoint before it")
-    wait_for_all(f"checkpoint {step} set aside")
 
 
 def tell_producer(run: Run, block: int, finished: bool) -> None:
@@ -276,11 +274,12 @@ def _start(branch: BranchSettings, journal: Journal, store: BlockStore) -> Start
     """Where the run began, or is to begin."""
     for event in journal.read():
         if event["event"] == "branched":
-            return Start(event["block"], event["step"], event["blocks_done"], event["stage"])
+            return Start(event["block"], event["step"], event["blocks_done"], event["stage"], event["from_step"])
     if not branch.run:
         return Start()
     source = Checkpoints(branch.run)
-    meta = source.meta(choose_step(source, None if branch.step < 0 else branch.step))
+    step = choose_step(source, None if branch.step < 0 else branch.step)
+    meta = source.meta(step)
     source.close()
     position = meta.position
     if position.batch:
@@ -291,7 +290,7 @@ def _start(branch: BranchSettings, journal: Journal, store: BlockStore) -> Start
     same = meta.config["data"]["dataset"] == os.fspath(store.dataset)
     if branch.fresh or not same:
         position = Position(step=0 if branch.fresh else position.step)
-    return Start(position.block, position.step, position.blocks_done, branch.stage)
+    return Start(position.block, position.step, position.blocks_done, branch.stage, from_step=step)
 
 
 def _resolved(config: Config, store: BlockStore) -> Config:
@@ -349,10 +348,12 @@ def _branched(
 ) -> TrainState:
     """The state of another run's checkpoint, written into this run's folder too: it then needs the other no more."""
     branch, start, source = config.branch, run.start, Checkpoints(config.branch.run)
-    step = choose_step(source, None if branch.step < 0 else branch.step)
-    meta = source.meta(step)
-    check_model(meta, config.model, source.folder / str(step))
-    state = _restored(source, step, model, tx, mesh, config.train.seed, branch.fresh)
+    step = choose_step(source, start.from_step)  # the one that was planned from; the other run may be at work
+    check_model(source.meta(step), config.model, source.folder / str(step))
+    try:
+        state = _restored(source, step, model, tx, mesh, config.train.seed, branch.fresh)
+    except DamagedCheckpointError as error:  # not one of ours, to be set aside
+        raise CheckpointError(f"{error}; name another with --from-step") from error
     source.close()
     run.journal.append(
         "branched",

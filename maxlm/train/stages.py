@@ -46,6 +46,7 @@ class Start:
     step: int = 0
     blocks_done: int = 0
     stage: str = ""  # the one to begin with; "": the one that `block` belongs to
+    from_step: int = -1  # of the other run's checkpoint; -1: none
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -230,7 +231,7 @@ def disk_full(case: Case) -> str:
     case.run.mkdir()
     mount = f"mount -t tmpfs -o size=700k none {case.run}"
     keep = f"cp -r {case.run} {case.folder / 'kept'}"
-    line = " ".join(f"'{part}'" if " " in part or ";" in part else part for part in case.training())
+    line = shlex.join(case.training())
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", f"{mount} && {{ {line}; code=$?; {keep}; exit $code; }}"],
         env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300,
@@ -250,7 +251,7 @@ def read_only_folder(case: Case) -> str:
     kill(process)
     mount = f"mount --bind {case.run / 'checkpoints'} {case.run / 'checkpoints'} && "
     mount += f"mount -o remount,ro,bind {case.run / 'checkpoints'}"
-    line = " ".join(f"'{part}'" if " " in part or ";" in part else part for part in case.training())
+    line = shlex.join(case.training())
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", f"{mount} && {line}"],
         env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300,

@@ -8,15 +8,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
-from maxlm.config import freeze
-from maxlm.models.decoder import DecoderFunction
 from maxlm.report.collect import collect_run
-from maxlm.train.checkpoint import Checkpoints
-from maxlm.train.config import Config
+from tests.faults.outcome import params_of
 from tests.runs import ROOT, command, environment, make_tokenised_dataset, maxlm, train_line
 
 BLOCKS, ROWS, BATCH = 3, 192, 4
@@ -40,16 +36,8 @@ def finished(dataset, tmp_path_factory) -> Path:
 
 
 def final_params(workdir: Path) -> list[np.ndarray]:
-    checkpoints = Checkpoints(workdir)
-    assert checkpoints.steps()[-1] == LAST_STEP
-    model = DecoderFunction(freeze(Config, checkpoints.meta(LAST_STEP).config).model)
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), model.abstract_params()
-    )
-    params = checkpoints.restore_params(LAST_STEP, abstract)
-    checkpoints.close()
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    assert collect_run(workdir).checkpoints[-1] == LAST_STEP
+    return params_of(workdir)
 
 
 def assert_same_bits(a: list[np.ndarray], b: list[np.ndarray]) -> None:

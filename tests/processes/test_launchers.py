@@ -8,7 +8,7 @@ from tests.processes.groups import by_hand, free_port, python, start
 CODE = """
 import sys
 from maxlm.parallel.distributed import Group, initialize
-initialize(Group(*eval(sys.argv[1])) if len(sys.argv) > 1 else Group())
+initialize(Group(*sys.argv[1:]))  # the coordinator, where it is given by hand
 import jax
 from jax.experimental import multihost_utils
 total = multihost_utils.process_allgather(jax.numpy.array([10 + jax.process_index()])).sum()
@@ -39,7 +39,7 @@ def _open_mpi_5(port: int, index: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("variables", "arguments"), [(_slurm, None), (_open_mpi, None), (_open_mpi_5, "('127.0.0.1:{port}',)")]
+    ("variables", "arguments"), [(_slurm, None), (_open_mpi, None), (_open_mpi_5, "127.0.0.1:{port}")]
 )
 def test_two_processes_find_each_other(variables, arguments):
     port = free_port(LOWEST)
