@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,8 @@ def initialize(by_hand: Group = Group()) -> None:
     if arguments is None:
         return
     try:
+        if arguments.get("process_id") == 0:
+            _check_free(arguments["coordinator_address"])
         jax.distributed.initialize(
             **arguments, initialization_timeout=_JOIN_TIMEOUT_S, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S
         )
@@ -62,6 +65,13 @@ def initialize(by_hand: Group = Group()) -> None:
             f"can't join the group of processes ({words}); give all of them the same --coordinator=HOST:PORT and "
             "--num-processes, and each its --process-id (docs/launching.md)"
         ) from error
+
+
+def _check_free(coordinator: str) -> None:
+    """Raises OSError if somebody listens on the port that this process is to listen on: jaxlib may crash over it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an earlier run left closing is no matter
+        probe.bind(("", int(coordinator.rpartition(":")[2])))
 
 
 def wait_for_all(what: str) -> None:
