@@ -183,7 +183,8 @@ def _with_second_look(alarm: Alarm, again: Figures) -> Alarm:
         stays = not math.isfinite(loss) or not math.isfinite(grad_norm)
         said = "not finite again: the batch or the parameters" if stays else "finite this time: a fault that passes"
     else:
-        stays = not value <= alarm.limit
+        usual = alarm.median or 0.0
+        stays = not value - usual <= (alarm.value - usual) / 2  # the parameters are a step further on
         said = f"{value:.4g} again: the batch" if stays else f"{value:.4g} this time: a fault that passes"
     return dataclasses.replace(alarm, detail="; ".join(filter(None, (alarm.detail, f"run again, it is {said}"))))
 

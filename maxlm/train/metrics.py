@@ -46,7 +46,8 @@ class MetricsWriter:
             return
         if self._events is not None:
             for name, value in scalars.items():
-                self._events.add_scalar(name, value, step)
+                if math.isfinite(value):  # a curve has no place for what is not
+                    self._events.add_scalar(name, value, step)
         self._lines.write({"step": step, **scalars, **(self._time() if ends_window else {})})
         if self._tracker is not None:
             self._tracker.write(step, scalars)

@@ -276,7 +276,8 @@ def test_evaluates_after_every_block(config, tmp_path):
 def test_a_diverging_run_stops_before_its_checkpoint(config, tmp_path):
     reckless = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e30))
     with pytest.raises(
-        UserError, match=r"step 2: gradient norm is nan; run again, it is not finite again: .*: the run has diverged and stops before the next"
+        UserError,
+        match=r"step 2: gradient norm is nan; run again, it is not finite again: .*: the run has diverged and stops",
     ):
         _train(reckless, tmp_path)
     assert _steps(tmp_path) == {}
