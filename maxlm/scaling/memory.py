@@ -123,7 +123,7 @@ def serving(
 ) -> Serving:
     """How many cards a model takes to answer `batch` prompts of `context` tokens at a time."""
     weights = cost.num_params(model) * weight_bits / 8
-    cache = batch * context * tensors.cache_bytes_per_token(model, cache_bits / 8)
+    cache = batch * context * cost.cache_bytes_per_token(model, cache_bits / 8)
     usable = chip.memory_gib * GIB * _USABLE
     cards = 1
     while weights + cache > cards * usable:
