@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from maxlm.models import cost, tensors
 from maxlm.models.config import ModelConfig
 from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES, RULES, STAGE, TENSOR
-from maxlm.train.chips import Chip
+from maxlm.parallel.chips import Chip
 
 GIB = 2**30
 _CHUNK_BYTES = 32 * 2**20  # of logits at a time: train/losses.py

@@ -21,7 +21,7 @@ from maxlm.models.cost import (
     visible_keys,
 )
 from maxlm.models.decoder import DecoderFunction
-from maxlm.train.chips import peak_of
+from maxlm.parallel.chips import peak_of
 from maxlm.train.config import Config
 
 # What the released weights hold, embedding counted once where it is tied.
