@@ -26,6 +26,7 @@ PIECE = 2_000  # characters: three rows or so
 BLOCKS = 8  # of a mixture
 LEAST = 0.02  # share of a domain in a mixture that is tried
 BOUNDS = "en=0.05:1,code=0.05:1,zh=0.05:1"  # of what is recommended
+SEEDS = "(0,1,2)"  # of that and of the natural mixture
 
 
 def main() -> int:
@@ -41,27 +42,35 @@ def main() -> int:
     produce(out, data, out / "natural", None)
     sweep(f"configs/sweeps/proxies.py:{out / 'natural'}", out / "sizes")
     if args.mixtures:
-        drawn = np.random.default_rng(0).dirichlet(np.ones(len(DOMAINS)), args.mixtures)
-        for i, shares in enumerate(LEAST + (1 - LEAST * len(DOMAINS)) * drawn):
-            rounded = [round(float(share), 3) for share in shares[:-1]]
-            produce(out, data, out / "mixtures" / f"m{i:02d}", [*rounded, round(1 - sum(rounded), 3)])
-        sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")
-        if not (out / "mixture.json").exists():
-            line = f"maxlm fit --data={out / 'mixed'} --kind=mixture --out={out / 'mixture.json'} --bound={BOUNDS}"
-            run(out, "fits and pages", line)
-        best = json.loads((out / "mixture.json").read_text())["constants"]
-        compared = {"natural": natural_shares(out / "natural"), "best": [best[f"share/{name}"] for name in DOMAINS]}
-        for name, shares in compared.items():
-            rounded = [round(share, 3) for share in shares[:-1]]
-            produce(out, data, out / "mixtures" / name, [*rounded, round(1 - sum(rounded), 3)])
-        sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")
-        for line in (out / "mixed" / "results.jsonl").read_text().splitlines():
-            row = json.loads(line)
-            if row["data"] in compared:
-                losses = {name: round(row[f"loss/{name}"], 4) for name in DOMAINS}
-                print(f"{row['data']}: {losses}, mean {sum(losses.values()) / len(losses):.4f}")
+        mixtures(out, data, args.mixtures)
     tell_costs(out)
     return 0
+
+
+def mixtures(out: Path, data: str, number: int) -> None:
+    """Mixtures drawn at random, the law of their losses, and the one it recommends run beside the natural one."""
+    drawn = np.random.default_rng(0).dirichlet(np.ones(len(DOMAINS)), number)
+    for i, shares in enumerate(LEAST + (1 - LEAST * len(DOMAINS)) * drawn):
+        produce(out, data, out / "mixtures" / f"m{i:02d}", shares.tolist())
+    sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")
+    natural, law = natural_shares(out / "natural"), out / "mixture.json"
+    if not law.exists():
+        named = ",".join(f"{name}={share:.4f}" for name, share in zip(DOMAINS, natural, strict=True))
+        line = f"maxlm fit --data={out / 'mixed'} --kind=mixture --out={law} --bound={BOUNDS} --natural={named}"
+        run(out, "fits and pages", line)
+    best = json.loads(law.read_text())["constants"]
+    produce(out, data, out / "chosen" / "natural", natural)
+    produce(out, data, out / "chosen" / "recommended", [best[f"share/{name}"] for name in DOMAINS])
+    sweep(f"configs/sweeps/mixtures.py:{out / 'chosen'}", out / "compared", f"--config.seeds={SEEDS}")
+    tell_comparison(out / "compared" / "results.jsonl")
+
+
+def tell_comparison(results: Path) -> None:
+    """Mean over the domains of each run's held-out loss, by mixture and seed."""
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    for row in sorted(rows, key=lambda row: (row["data"], row["seed"])):
+        losses = {name: round(row[f"loss/{name}"], 4) for name in DOMAINS}
+        print(f"{row['data']}, seed {row['seed']}: {losses}, mean {sum(losses.values()) / len(losses):.4f}")
 
 
 def settings(folder: str | Path) -> str:
@@ -104,7 +113,8 @@ def produce(out: Path, data: str, dataset: Path, shares: list[float] | None) -> 
     shutil.copytree(out / PREPARED, dataset)
     more = ""
     if shares is not None:
-        named = dict(zip(DOMAINS, shares, strict=True))
+        rounded = [round(share, 3) for share in shares[:-1]]
+        named = dict(zip(DOMAINS, [*rounded, round(1 - sum(rounded), 3)], strict=True))
         (dataset / "shares.json").write_text(json.dumps(named))
         more = shlex.quote(f"--config.mixture.shares={named}") + f" --config.produce.num_blocks={BLOCKS}"
     run(out, "data", f"maxlm-data produce {data} --dataset={dataset} {more}")
@@ -118,8 +128,8 @@ def natural_shares(dataset: Path) -> list[float]:
     return [number / sum(tokens) for number in tokens]
 
 
-def sweep(file: str, workdir: Path) -> None:
-    run(workdir.parent, workdir.name, f"maxlm sweep --sweep={file} --workdir={workdir}")
+def sweep(file: str, workdir: Path, more: str = "") -> None:
+    run(workdir.parent, workdir.name, f"maxlm sweep --sweep={file} --workdir={workdir} {more}")
     run(workdir.parent, "fits and pages", f"maxlm report --sweep={workdir}")
 
 
