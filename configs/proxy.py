@@ -19,7 +19,7 @@ def get_config():
     config.train.log_every = 32
     config.train.eval_rows = 0  # all of them, and only at the end
     config.train.eval_every_blocks = 1000
-    config.optimizer.learning_rate = 0.006
+    config.optimizer.learning_rate = 0.004
     config.optimizer.b2 = 0.99  # a small batch's gradient is noise for the most part
     config.schedule.warmup_share = 0.02
     return config
