@@ -21,5 +21,5 @@ def get_config():
     config.train.eval_every_blocks = 1000
     config.optimizer.learning_rate = 0.004
     config.optimizer.b2 = 0.99  # a small batch's gradient is noise for the most part
-    config.schedule.warmup_share = 0.02
+    config.schedule.warmup_share = 0.1
     return config

@@ -1,0 +1,130 @@
+"""Whether widths transfer under model.mup_base_embed (Yang et al., 2022, arXiv 2203.03466): two checks and a picture.
+
+    python tools/bench_mup.py --check                       # changes of activations over a few steps, by width; seconds
+    python tools/bench_mup.py --data=DATA --out=docs/mup.png  # and the best learning rate, by width; minutes
+
+DATA is a data set for configs/proxy.py. The second takes the runs of configs/sweeps/mup.py, in --sweep, which goes on
+where it stopped. "Standard": the same config without mup_base_embed, one learning rate for all matrices.
+"""
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from flax import nnx
+
+from maxlm.models import rope
+from maxlm.models.config import ModelConfig
+from maxlm.models.decoder import Decoder, DecoderFunction
+from maxlm.models.layers import Places
+from maxlm.train.config import OptimizerConfig
+from maxlm.train.optimizer import make_optimizer
+
+BASE = 32  # width at which both parametrisations are the same
+WIDTHS, STEPS, RATE = (32, 64, 128, 256, 512), 5, 3e-3
+NAMES = {"mup": "muP", "standard": "standard"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only the activations")
+    parser.add_argument("--data", help="a data set for configs/proxy.py")
+    parser.add_argument("--sweep", default="runs/mup")
+    parser.add_argument("--out", default="mup.png")
+    args = parser.parse_args()
+    changes = {kind: changes_by_width(WIDTHS, mup=kind == "mup", steps=STEPS) for kind in NAMES}
+    for kind, found in changes.items():
+        powers = ", ".join(f"{name} {growth(WIDTHS, found[name]):+.2f}" for name in found)
+        print(f"{NAMES[kind]}: change after {STEPS} steps grows as a power of the width: {powers}")
+    if args.check:
+        return 0
+    if not args.data:
+        parser.error("--data is needed, or --check")
+    command = ["maxlm", "sweep", f"--sweep=configs/sweeps/mup.py:{args.data}", f"--workdir={args.sweep}"]
+    subprocess.run([str(Path(sys.executable).with_name(command[0])), *command[1:]], check=True)
+    losses = losses_by_rate(Path(args.sweep) / "results.jsonl")
+    for (kind, width), by_rate in losses.items():
+        best = min(by_rate, key=lambda rate: by_rate[rate])
+        row = "  ".join(f"{rate:g}: {loss:.3f}" for rate, loss in by_rate.items())
+        print(f"{NAMES[kind]:9}width {width:4}  {row}  best {best:g}")
+    draw(changes, losses, args.out)
+    return 0
+
+
+def changes_by_width(widths: tuple[int, ...], *, mup: bool, steps: int, rate: float = RATE) -> dict[str, np.ndarray]:
+    """How far activations have moved from where they began, `[steps, widths]` for each part of the model.
+
+    The root of the mean square over batch, positions and width, after each step of AdamW on one batch of tokens drawn
+    at random. Under muP it does not depend on the width; what grows with it would need another learning rate.
+    """
+    found = [_changes(_model(width, mup), steps, rate) for width in widths]
+    return {name: np.stack([one[name] for one in found], axis=1) for name in found[0]}
+
+
+def growth(widths: tuple[int, ...], sizes: np.ndarray) -> float:
+    """The power of the width with which the last step's sizes grow."""
+    return float(np.polyfit(np.log(widths), np.log(sizes[-1]), 1)[0])
+
+
+def _model(width: int, mup: bool) -> ModelConfig:
+    heads = width // 16
+    return ModelConfig(
+        vocab_size=128, embed=width, num_layers=2, num_heads=heads, num_kv_heads=heads, head_dim=16, mlp=2 * width,
+        init_std=0.1, mup_base_embed=BASE if mup else 0,
+    )  # fmt: skip
+
+
+def _changes(config: ModelConfig, steps: int, rate: float) -> dict[str, np.ndarray]:
+    decoder = DecoderFunction(config)
+    params = decoder.init(jax.random.key(0))
+    tokens_BT = jax.random.randint(jax.random.key(1), (4, 33), 0, config.vocab_size)
+    settings = OptimizerConfig(learning_rate=rate, weight_decay=0.0)
+    tx = make_optimizer(settings, optax.constant_schedule(rate), config.width_multiplier)
+
+    def loss(params):
+        logits_BTV = activations(decoder.bind(params), tokens_BT[:, :-1])["logits"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits_BTV, tokens_BT[:, 1:]).mean()
+
+    @jax.jit
+    def step(params, state):
+        updates, state = tx.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    @jax.jit
+    def change(params, first):
+        now = activations(decoder.bind(params), tokens_BT[:, :-1])
+        return {name: jnp.sqrt(jnp.mean((now[name] - first[name]) ** 2)) for name in now}
+
+    first, state, found = activations(decoder.bind(params), tokens_BT[:, :-1]), tx.init(params), []
+    for _ in range(steps):
+        params, state = step(params, state)
+        found.append(change(params, first))
+    return {name: np.array([float(one[name]) for one in found]) for name in first}
+
+
+def activations(decoder: Decoder, tokens_BT: jax.Array) -> dict[str, jax.Array]:
+    """What each part of the model makes of the tokens, each row one document."""
+    config = decoder.config
+    positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
+    angles = rope.angles(positions_BT, tokens_BT.shape[1], config.head_dim, config.rope_base, config.rope_scaling)
+    places = Places(positions_BT, jnp.ones_like(tokens_BT), angles)
+    x_BTD = decoder.embedding[...][tokens_BT]
+    graph, layers = nnx.split(decoder.layers)
+    found = {"embedding": x_BTD}
+    for i in range(config.num_layers):
+        block = nnx.merge(graph, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
+        attended_BTD, _ = block.attention(block.attention_norm(x_BTD), places, None)
+        x_BTD = x_BTD + attended_BTD
+        made_BTD = block.mlp(block.mlp_norm(x_BTD))
+        x_BTD = x_BTD + made_BTD
+        found |= {f"attention {i}": attended_BTD, f"MLP {i}": made_BTD}
+    hidden_BTD, _ = decoder(tokens_BT, positions_BT, places.segments)
+    return {**found, "logits": decoder.logits(hidden_BTD)}
