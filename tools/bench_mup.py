@@ -8,7 +8,6 @@ where it stopped. "Standard": the same config without mup_base_embed, one learni
 """
 
 import argparse
-import dataclasses
 import json
 import subprocess
 import sys
@@ -57,6 +56,40 @@ def main() -> int:
         print(f"{NAMES[kind]:9}width {width:4}  {row}  best {best:g}")
     draw(changes, losses, args.out)
     return 0
+
+
+def losses_by_rate(results: Path) -> dict[tuple[str, int], dict[float, float]]:
+    """(parametrisation, width) -> learning rate -> held-out loss; at the base width the same for both."""
+    found: dict[tuple[str, int], dict[float, float]] = {}
+    for line in results.read_text().splitlines():
+        row = json.loads(line)
+        kind, width = row["size"].split("-")
+        for which in NAMES if int(width) == BASE else (kind,):
+            found.setdefault((which, int(width)), {})[row["learning_rate"]] = row["loss"]
+    return {key: dict(sorted(found[key].items())) for key in sorted(found)}
+
+
+def draw(changes: dict[str, dict[str, np.ndarray]], losses: dict[tuple[str, int], dict[float, float]], out: str):
+    """Above: how far activations move, by width; below: loss by learning rate, a line for each width."""
+    figure, panels = plt.subplots(2, 2, figsize=(9, 6.4), sharey="row", layout="constrained")
+    for (kind, title), above, below in zip(NAMES.items(), *panels, strict=True):
+        for name, sizes in changes[kind].items():
+            above.plot(WIDTHS, sizes[-1], "o-", markersize=3, label=name)
+        above.set(xscale="log", yscale="log", xlabel="width", title=f"{title}: change after {STEPS} steps")
+        above.set_xticks(WIDTHS, [str(width) for width in WIDTHS], minor=False)
+        above.minorticks_off()
+        for (which, width), by_rate in losses.items():
+            if which == kind:
+                (line,) = below.plot(list(by_rate), list(by_rate.values()), "o-", markersize=3, label=f"width {width}")
+                best = min(by_rate, key=lambda rate: by_rate[rate])
+                below.plot([best], [by_rate[best]], "*", markersize=13, color=line.get_color())
+        below.set(xscale="log", xlabel="learning rate", title=f"{title}: loss by learning rate")
+    panels[0][0].set_ylabel("root mean square")
+    panels[1][0].set_ylabel("held-out loss, nats per token")
+    for panel in (panels[0][0], panels[1][0]):
+        panel.legend(frameon=False, fontsize=8)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
 
 
 def changes_by_width(widths: tuple[int, ...], *, mup: bool, steps: int, rate: float = RATE) -> dict[str, np.ndarray]:
