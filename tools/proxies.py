@@ -23,7 +23,7 @@ import pyarrow.dataset
 DOMAINS = ("en", "code", "zh")
 WHOLE, PIECES, PREPARED, COSTS = "whole", "pieces", "prepared", "costs.jsonl"
 PIECE = 2_000  # characters: three rows or so
-BLOCKS = 8  # of a mixture
+BLOCKS = 6  # of a mixture
 LEAST = 0.02  # share of a domain in a mixture that is tried
 BOUNDS = "en=0.05:1,code=0.05:1,zh=0.05:1"  # of what is recommended
 SEEDS = "(0,1,2)"  # of that and of the natural mixture

@@ -20,7 +20,7 @@ def get_config(folder: str):
         {"name": path.parent.name, "dataset": str(path.parent), "shares": json.loads(path.read_text())}
         for path in sorted(Path(folder).glob("*/shares.json"))
     )
-    config.budgets = (8,)
+    config.budgets = (6,)
     config.branch = False
     config.workers = 2  # of one thread each, as in configs/sweeps/proxies.py
     config.env = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}

@@ -1,4 +1,4 @@
-"""Five sizes, 0.1M to 2.8M parameters, by four budgets that branch off one stable run each.
+"""Five sizes, 0.1M to 2M parameters, by four budgets that branch off one stable run each.
 
     maxlm sweep --sweep=configs/sweeps/proxies.py:DATA --workdir=SWEEP
     maxlm report --sweep=SWEEP
@@ -8,14 +8,9 @@ tools/proxies.py makes DATA (configs/data/proxies.py: a vocabulary of 1,120, blo
 
 from maxlm.scaling.sweep import base
 
-# Width, depth, mlp: of one family, so that nothing but the size differs; each about 2.3 times the one before.
-SHAPES = {
-    "0.1M": (48, 2, 128),
-    "0.2M": (64, 3, 176),
-    "0.5M": (96, 4, 256),
-    "1.1M": (128, 5, 344),
-    "2.8M": (192, 6, 512),
-}
+# Width, depth, mlp: of one family, so that nothing but the size differs; each about twice the one before. The largest
+# first, since its runs take longest.
+SHAPES = {"2M": (160, 6, 432), "1.1M": (128, 5, 344), "0.5M": (96, 4, 256), "0.2M": (64, 3, 176), "0.1M": (48, 2, 128)}
 # One thread for each run: matrices this small are not worth two, and two runs fill two cores.
 ALONE = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
