@@ -25,7 +25,6 @@ WHOLE, PIECES, PREPARED, COSTS = "whole", "pieces", "prepared", "costs.jsonl"
 PIECE = 2_000  # characters: three rows or so
 BLOCKS = 6  # of a mixture
 LEAST = 0.02  # share of a domain in a mixture that is tried
-BOUNDS = "en=0.05:1,code=0.05:1,zh=0.05:1"  # of what is recommended
 SEEDS = "(0,1,2)"  # of that and of the natural mixture
 
 
@@ -40,9 +39,10 @@ def main() -> int:
     prepare(out, args.corpus)
     data = settings(out / PIECES)
     produce(out, data, out / "natural", None)
-    sweep(f"configs/sweeps/proxies.py:{out / 'natural'}", out / "sizes")
+    sweep("proxies", out / "natural", out / "sizes")
     if args.mixtures:
         mixtures(out, data, args.mixtures)
+    report(*(out / name for name in ("sizes", "mixed", "compared") if (out / name).exists()))
     tell_costs(out)
     return 0
 
@@ -52,16 +52,14 @@ def mixtures(out: Path, data: str, number: int) -> None:
     drawn = np.random.default_rng(0).dirichlet(np.ones(len(DOMAINS)), number)
     for i, shares in enumerate(LEAST + (1 - LEAST * len(DOMAINS)) * drawn):
         produce(out, data, out / "mixtures" / f"m{i:02d}", shares.tolist())
-    sweep(f"configs/sweeps/mixtures.py:{out / 'mixtures'}", out / "mixed")
-    natural, law = natural_shares(out / "natural"), out / "mixture.json"
-    if not law.exists():
-        named = ",".join(f"{name}={share:.4f}" for name, share in zip(DOMAINS, natural, strict=True))
-        line = f"maxlm fit --data={out / 'mixed'} --kind=mixture --out={law} --bound={BOUNDS} --natural={named}"
-        run(out, "fits and pages", line)
-    best = json.loads(law.read_text())["constants"]
+    natural = natural_shares(out / "natural")
+    named = dict(zip(DOMAINS, (round(share, 4) for share in natural), strict=True))
+    sweep("mixtures", out / "mixtures", out / "mixed", shlex.quote(f"--config.natural={named}"))
+    report(out / "mixed")
+    best = json.loads((out / "mixed" / "fits.json").read_text())["mixture"]["constants"]
     produce(out, data, out / "chosen" / "natural", natural)
     produce(out, data, out / "chosen" / "recommended", [best[f"share/{name}"] for name in DOMAINS])
-    sweep(f"configs/sweeps/mixtures.py:{out / 'chosen'}", out / "compared", f"--config.seeds={SEEDS}")
+    sweep("mixtures", out / "chosen", out / "compared", f"--config.seeds={SEEDS}")
     tell_comparison(out / "compared" / "results.jsonl")
 
 
@@ -128,9 +126,15 @@ def natural_shares(dataset: Path) -> list[float]:
     return [number / sum(tokens) for number in tokens]
 
 
-def sweep(file: str, workdir: Path, more: str = "") -> None:
-    run(workdir.parent, workdir.name, f"maxlm sweep --sweep={file} --workdir={workdir} {more}")
-    run(workdir.parent, "fits and pages", f"maxlm report --sweep={workdir}")
+def sweep(config: str, data: Path, workdir: Path, more: str = "") -> None:
+    line = f"maxlm sweep --sweep=configs/sweeps/{config}.py:{data} --workdir={workdir} {more}"
+    run(workdir.parent, workdir.name, line)
+
+
+def report(*workdirs: Path) -> None:
+    out = workdirs[0].parent
+    sweeps = " ".join(f"--sweep={workdir}" for workdir in workdirs)
+    run(out, "fits and pages", f"maxlm report {sweeps} --out={out / 'report.html'}")
 
 
 def run(out: Path, part: str, line: str) -> None:

@@ -22,6 +22,7 @@ def get_config(folder: str):
     )
     config.budgets = (6,)
     config.branch = False
+    config.bounds = {name: (0.05, 1.0) for name in ("en", "code", "zh")}  # of what is recommended
     config.workers = 2  # of one thread each, as in configs/sweeps/proxies.py
     config.env = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     return config

@@ -20,8 +20,8 @@ def get_config(dataset: str):
     config.config = "configs/proxy.py"
     config.sizes = tuple({"name": name, "set": _shape(name)} for name in SHAPES)
     config.data = ({"name": "natural", "dataset": dataset},)
-    config.set = ("schedule.warmup_share=0.03",)  # of the trunk: most of a block
-    config.budgets = (4, 8, 16, 32)  # blocks
+    config.set = ("schedule.warmup_share=0.04",)  # of the trunk: most of a block
+    config.budgets = (3, 6, 12, 24)  # blocks
     config.workers, config.env = 2, ALONE
     return config
 
