@@ -32,14 +32,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--out", default="runs/proxies")
-    parser.add_argument("--mixtures", type=int, default=12, help="0: none")
+    parser.add_argument("--configs", default="proxies", help="files of this name in configs/data and configs/sweeps")
+    parser.add_argument("--mixtures", type=int, default=12, help="0: none; of configs/sweeps/mixtures.py")
     args = parser.parse_args()
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    prepare(out, args.corpus)
-    data = settings(out / PIECES)
+    prepare(out, args.configs, args.corpus)
+    data = settings(args.configs, out / PIECES)
     produce(out, data, out / "natural", None)
-    sweep("proxies", out / "natural", out / "sizes")
+    sweep(args.configs, out / "natural", out / "sizes")
     if args.mixtures:
         mixtures(out, data, args.mixtures)
     report(*(out / name for name in ("sizes", "mixed", "compared") if (out / name).exists()))
@@ -71,16 +72,16 @@ def tell_comparison(results: Path) -> None:
         print(f"{row['data']}, seed {row['seed']}: {losses}, mean {sum(losses.values()) / len(losses):.4f}")
 
 
-def settings(folder: str | Path) -> str:
-    return f"--config={shlex.quote(f'configs/data/proxies.py:{folder}')}"
+def settings(configs: str, folder: str | Path) -> str:
+    return f"--config={shlex.quote(f'configs/data/{configs}.py:{folder}')}"
 
 
-def prepare(out: Path, corpus: str) -> None:
+def prepare(out: Path, configs: str, corpus: str) -> None:
     """Documents without repetitions, cut into pieces: whole books would make blocks, and held-out text, of one each."""
     if (out / PREPARED / "tokenizer" / "tokenizer_info.json").exists():
         return
     for stage in ("ingest", "clean", "dedup"):
-        run(out, "data", f"maxlm-data {stage} {settings(corpus)} --dataset={out / WHOLE}")
+        run(out, "data", f"maxlm-data {stage} {settings(configs, corpus)} --dataset={out / WHOLE}")
     table = pyarrow.dataset.dataset(out / WHOLE / "documents").to_table(["text", "domain"])
     for domain in DOMAINS:
         (out / PIECES / domain).mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ def prepare(out: Path, corpus: str) -> None:
             for text in table.filter(pyarrow.dataset.field("domain") == domain)["text"].to_pylist():
                 file.writelines(json.dumps({"text": piece}) + "\n" for piece in pieces(text))
     for stage in ("ingest", "clean", "dedup", "tokenizer"):
-        run(out, "data", f"maxlm-data {stage} {settings(out / PIECES)} --dataset={out / PREPARED}")
+        run(out, "data", f"maxlm-data {stage} {settings(configs, out / PIECES)} --dataset={out / PREPARED}")
 
 
 def pieces(text: str) -> Iterator[str]:
