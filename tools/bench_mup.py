@@ -1,16 +1,19 @@
-"""Whether widths transfer under model.mup_base_embed (Yang et al., 2022, arXiv 2203.03466): two checks and a picture.
+"""Whether widths and depths transfer under model.mup_base_embed and mup_base_layers: two checks and a picture.
 
-    python tools/bench_mup.py --check                       # changes of activations over a few steps, by width; seconds
+    python tools/bench_mup.py --check                       # how far activations move in a few steps; a minute
     python tools/bench_mup.py --data=DATA --out=docs/mup.png  # and the best learning rate, by width; minutes
 
 DATA is a data set for configs/proxy.py. The second takes the runs of configs/sweeps/mup.py, in --sweep, which goes on
-where it stopped. "Standard": the same config without mup_base_embed, one learning rate for all matrices.
+where it stopped. "Standard": the same config without these keys, one learning rate for all matrices.
+
+muP: Yang et al., 2022 (arXiv 2203.03466). CompleteP: Dey et al., 2025 (arXiv 2505.01618).
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -27,8 +30,8 @@ from maxlm.models.layers import Places
 from maxlm.train.config import OptimizerConfig
 from maxlm.train.optimizer import make_optimizer
 
-BASE = 32  # width at which both parametrisations are the same
-WIDTHS, STEPS, RATE = (32, 64, 128, 256, 512), 5, 3e-3
+BASE, BASE_LAYERS = 32, 2  # at which both parametrisations are the same
+WIDTHS, DEPTHS, STEPS, RATE = (32, 64, 128, 256), (2, 4, 8, 16), 5, 3e-3
 NAMES = {"mup": "muP", "standard": "standard"}
 
 
@@ -39,10 +42,12 @@ def main() -> int:
     parser.add_argument("--sweep", default="runs/mup")
     parser.add_argument("--out", default="mup.png")
     args = parser.parse_args()
-    changes = {kind: changes_by_width(WIDTHS, mup=kind == "mup", steps=STEPS) for kind in NAMES}
-    for kind, found in changes.items():
-        powers = ", ".join(f"{name} {growth(WIDTHS, found[name]):+.2f}" for name in found)
-        print(f"{NAMES[kind]}: change after {STEPS} steps grows as a power of the width: {powers}")
+    by_width = {kind: changes([model(w, transfer=kind == "mup") for w in WIDTHS], steps=STEPS) for kind in NAMES}
+    by_depth = {kind: changes([model(layers=n, transfer=kind == "mup") for n in DEPTHS], steps=STEPS) for kind in NAMES}
+    for what, sizes, found in (("width", WIDTHS, by_width), ("depth", DEPTHS, by_depth)):
+        for kind, moved in found.items():
+            powers = ", ".join(f"{name} {growth(sizes, moved[name]):+.2f}" for name in moved)
+            print(f"{NAMES[kind]}: change after {STEPS} steps, as a power of the {what}: {powers}")
     if args.check:
         return 0
     if not args.data:
@@ -54,7 +59,7 @@ def main() -> int:
         best = min(by_rate, key=lambda rate: by_rate[rate])
         row = "  ".join(f"{rate:g}: {loss:.3f}" for rate, loss in by_rate.items())
         print(f"{NAMES[kind]:9}width {width:4}  {row}  best {best:g}")
-    draw(changes, losses, args.out)
+    draw(by_width, losses, args.out)
     return 0
 
 
@@ -69,11 +74,11 @@ def losses_by_rate(results: Path) -> dict[tuple[str, int], dict[float, float]]:
     return {key: dict(sorted(found[key].items())) for key in sorted(found)}
 
 
-def draw(changes: dict[str, dict[str, np.ndarray]], losses: dict[tuple[str, int], dict[float, float]], out: str):
+def draw(moved: dict[str, dict[str, np.ndarray]], losses: dict[tuple[str, int], dict[float, float]], out: str) -> None:
     """Above: how far activations move, by width; below: loss by learning rate, a line for each width."""
     figure, panels = plt.subplots(2, 2, figsize=(9, 6.4), sharey="row", layout="constrained")
     for (kind, title), above, below in zip(NAMES.items(), *panels, strict=True):
-        for name, sizes in changes[kind].items():
+        for name, sizes in moved[kind].items():
             above.plot(WIDTHS, sizes[-1], "o-", markersize=3, label=name)
         above.set(xscale="log", yscale="log", xlabel="width", title=f"{title}: change after {STEPS} steps")
         above.set_xticks(WIDTHS, [str(width) for width in WIDTHS], minor=False)
@@ -92,26 +97,27 @@ def draw(changes: dict[str, dict[str, np.ndarray]], losses: dict[tuple[str, int]
     plt.close(figure)
 
 
-def changes_by_width(widths: tuple[int, ...], *, mup: bool, steps: int, rate: float = RATE) -> dict[str, np.ndarray]:
-    """How far activations have moved from where they began, `[steps, widths]` for each part of the model.
+def changes(models: Sequence[ModelConfig], *, steps: int, rate: float = RATE) -> dict[str, np.ndarray]:
+    """How far activations have moved from where they began, `[steps, models]` for each part that all models have.
 
     The root of the mean square over batch, positions and width, after each step of AdamW on one batch of tokens drawn
-    at random. Under muP it does not depend on the width; what grows with it would need another learning rate.
+    at random. What grows with the width or depth would need another learning rate.
     """
-    found = [_changes(_model(width, mup), steps, rate) for width in widths]
-    return {name: np.stack([one[name] for one in found], axis=1) for name in found[0]}
+    found = [_changes(model, steps, rate) for model in models]
+    names = [name for name in found[0] if all(name in one for one in found)]
+    return {name: np.stack([one[name] for one in found], axis=1) for name in names}
 
 
-def growth(widths: tuple[int, ...], sizes: np.ndarray) -> float:
-    """The power of the width with which the last step's sizes grow."""
-    return float(np.polyfit(np.log(widths), np.log(sizes[-1]), 1)[0])
+def growth(sizes: Sequence[int], moved: np.ndarray) -> float:
+    """The power of the width, or depth, with which the last step's changes grow."""
+    return float(np.polyfit(np.log(sizes), np.log(moved[-1]), 1)[0])
 
 
-def _model(width: int, mup: bool) -> ModelConfig:
+def model(width: int = BASE, layers: int = BASE_LAYERS, *, transfer: bool) -> ModelConfig:
     heads = width // 16
     return ModelConfig(
-        vocab_size=128, embed=width, num_layers=2, num_heads=heads, num_kv_heads=heads, head_dim=16, mlp=2 * width,
-        init_std=0.1, mup_base_embed=BASE if mup else 0,
+        vocab_size=128, embed=width, num_layers=layers, num_heads=heads, num_kv_heads=heads, head_dim=16, mlp=2 * width,
+        init_std=0.1, mup_base_embed=BASE * transfer, mup_base_layers=BASE_LAYERS * transfer,
     )  # fmt: skip
 
 
@@ -155,9 +161,10 @@ def activations(decoder: Decoder, tokens_BT: jax.Array) -> dict[str, jax.Array]:
     for i in range(config.num_layers):
         block = nnx.merge(graph, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
         attended_BTD, _ = block.attention(block.attention_norm(x_BTD), places, None)
+        attended_BTD = block.share * attended_BTD
         x_BTD = x_BTD + attended_BTD
-        made_BTD = block.mlp(block.mlp_norm(x_BTD))
+        made_BTD = block.share * block.mlp(block.mlp_norm(x_BTD))
         x_BTD = x_BTD + made_BTD
         found |= {f"attention {i}": attended_BTD, f"MLP {i}": made_BTD}
     hidden_BTD, _ = decoder(tokens_BT, positions_BT, places.segments)
-    return {**found, "logits": decoder.logits(hidden_BTD)}
+    return {**found, "stream": x_BTD, "logits": decoder.logits(hidden_BTD)}

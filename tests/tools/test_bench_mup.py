@@ -7,34 +7,41 @@ import pytest
 
 from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import DecoderFunction
-from tools.bench_mup import activations, changes_by_width, growth, losses_by_rate
+from tools.bench_mup import activations, changes, growth, losses_by_rate, model
 
-WIDTHS = (32, 128)
+PARTS = {"embedding", "attention 0", "MLP 0", "attention 1", "MLP 1", "stream", "logits"}
 
 
-def test_activations_move_by_the_same_at_every_width_with_mup_alone():
-    mup = changes_by_width(WIDTHS, mup=True, steps=3)
-    standard = changes_by_width(WIDTHS, mup=False, steps=3)
-    assert set(mup) == {"embedding", "attention 0", "MLP 0", "attention 1", "MLP 1", "logits"}
-    for name in mup:
-        assert np.isfinite(mup[name]).all()
-        if name != "embedding":  # a table has no width to sum over
-            assert growth(WIDTHS, mup[name]) < 0.15, name
-            assert growth(WIDTHS, standard[name]) > 0.5, name
+def test_activations_move_by_the_same_at_every_width():
+    widths = (32, 128)
+    mup, standard = (changes([model(w, transfer=one) for w in widths], steps=3) for one in (True, False))
+    assert set(mup) == PARTS
+    for name in PARTS - {"embedding"}:  # a table has no width to sum over
+        assert growth(widths, mup[name]) < 0.15, name
+        assert growth(widths, standard[name]) > 0.5, name
     # Where they begin alike they are the same.
     np.testing.assert_allclose(mup["logits"][:, 0], standard["logits"][:, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("base", [0, 16])
-def test_the_parts_are_those_of_the_decoder(base):
+def test_activations_move_by_the_same_at_every_depth():
+    depths = (2, 8)
+    complete, standard = (changes([model(layers=n, transfer=one) for n in depths], steps=3) for one in (True, False))
+    assert growth(depths, complete["stream"]) < 0.15
+    assert growth(depths, standard["stream"]) > 0.3
+
+
+@pytest.mark.parametrize(("base", "layers"), [(0, 0), (16, 1)])
+def test_the_parts_are_those_of_the_decoder(base, layers):
     config = ModelConfig(
-        vocab_size=50, embed=32, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=16, mlp=48, mup_base_embed=base
-    )
+        vocab_size=50, embed=32, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=16, mlp=48,
+        mup_base_embed=base, mup_base_layers=layers,
+    )  # fmt: skip
     function = DecoderFunction(config)
     decoder = function.bind(function.init(jax.random.key(0)))
     found = activations(decoder, jax.random.randint(jax.random.key(1), (2, 9), 0, 50))
-    logits = found.pop("logits")
-    hidden = decoder.norm(sum(found.values(), jnp.zeros(()))) / config.width_multiplier
+    logits, stream = found.pop("logits"), found.pop("stream")
+    np.testing.assert_allclose(stream, sum(found.values(), jnp.zeros(())), rtol=1e-5, atol=1e-6)
+    hidden = decoder.norm(stream) / config.width_multiplier
     np.testing.assert_allclose(logits, decoder.logits(hidden), rtol=1e-5, atol=1e-6)
 
 
