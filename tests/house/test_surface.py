@@ -78,8 +78,8 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-imported run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
-stopped evaluated rollback rollback_undone run_finished
+imported resized run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged
+verified stopped evaluated rollback rollback_undone run_finished
 alarm stuck
 skip unskip redraw
 """
@@ -134,6 +134,7 @@ def test_commands():
         "fit",
         "sweep",
         "import",
+        "resize",
         "export",
     }, f"the commands of maxlm have changed. {MEANT}scripts call them."
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
