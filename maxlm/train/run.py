@@ -76,14 +76,10 @@ class Run:
 
     @property
     def begins_trained(self) -> bool:
-        """Whether it stands before its first step with a model that is trained, which it has not been judged by yet."""
-        if (
-            self.position.step != self.start.step
-            or self.position.batch
-            or not (self.restores or self.config.branch.run)
-        ):
-            return False
-        return all(event["event"] != "evaluated" for event in self.journal.read())
+        """Whether it stands before its first step with a model that is trained, and has not been evaluated yet."""
+        stands_at_start = self.position.step == self.start.step and not self.position.batch
+        trained = self.restores or bool(self.config.branch.run)
+        return stands_at_start and trained and all(event["event"] != "evaluated" for event in self.journal.read())
 
     @property
     def total_steps(self) -> int:
