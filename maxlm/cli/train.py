@@ -13,6 +13,7 @@ from maxlm import config as configs
 from maxlm.blocks.reader import BlockStore
 from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, naming_full_disk
+from maxlm.eval.during import DuringTraining
 from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.clock import Clock, process_age_s
@@ -149,5 +150,10 @@ def keep_tokenizer(store: BlockStore, workdir: PathLike, branch: PathLike = "") 
 
 
 def make_validation(config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh, length: int) -> Evaluate:
-    """The evaluation after a block: held-out loss and bits per byte, on rows of `length`."""
-    return Validation(config, store, model, mesh, load_tokenizer(store.dataset / "tokenizer").token_bytes(), length)
+    """The evaluation after a block: held-out loss and bits per byte, on rows of `length`, and benchmarks."""
+    tokenizer = load_tokenizer(store.dataset / "tokenizer")
+    validation = Validation(config, store, model, mesh, tokenizer.token_bytes(), length)
+    if not config.train.benchmarks or mesh.shape["stage"] * mesh.shape["context"] > 1:
+        return validation
+    benchmarks = DuringTraining(config, model, mesh, tokenizer, length)
+    return lambda params: validation(params) | benchmarks(params)

@@ -172,7 +172,7 @@ def _evaluate(run: Run, trainer: Trainer, state: TrainState, block: int, when: s
         values = trainer.evaluate(state.params)
     run.metrics.write(step, values, ends_window=False)
     run.journal.append("evaluated", block=block, step=step, **values)
-    losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items())
+    losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items() if "/position/" not in k)
     run.line.say(f"{when}: validation {losses}")
 
 

@@ -153,3 +153,30 @@ def test_a_shape_that_contradicts(story, tmp_path):
     assert done.returncode == 2
     assert "another shape (mlp 64 → 96); leave the keys out" in done.stderr
     assert not (tmp_path / "made").exists()
+
+
+def test_benchmarks_and_positions_while_it_trains(story, tmp_path, capsys):
+    rows = [{"text": "ka lo mi"}, {"text": "ren to sul"}, {"text": "never asked"}]
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = f'--config.train.benchmarks=["lambada:{tmp_path / "words.jsonl"}"]'
+    said = _train(
+        tmp_path / "run", story / "base", "--config=configs/continual.py", f"--from={story / 'run'}", "--fresh",
+        "--config.data.num_blocks=1", asked, "--config.train.benchmark_questions=2",
+    )  # fmt: skip
+    assert "benchmark/lambada/acc" in said
+    assert "position" not in said
+    first, last = collect_run(tmp_path / "run").validation
+    assert first["benchmark/lambada/perplexity"] != last["benchmark/lambada/perplexity"]
+    assert last["validation/position/32"] < last["validation/position/1"]
+    line = ["eval", f"--workdir={tmp_path / 'run'}", "--json"]
+    assert main([*line, f"--tasks=lambada:{tmp_path / 'words.jsonl'}", "--limit=2"]) == 0
+    assert json.loads(capsys.readouterr().out)["lambada"]["perplexity"] == pytest.approx(
+        last["benchmark/lambada/perplexity"], rel=1e-4
+    )
+    assert main(["report", f"--workdir={tmp_path / 'run'}"]) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "lambada/perplexity" in page
+    assert "tokens of the document before it" in page
+    capsys.readouterr()
+    assert main(["eval", f"--workdir={tmp_path / 'run'}", "--tasks=passkey", "--max-length=256"]) == 0
+    assert "256 tokens" in capsys.readouterr().out
