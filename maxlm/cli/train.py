@@ -13,8 +13,8 @@ from maxlm import config as configs
 from maxlm.blocks.reader import BlockStore
 from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, naming_full_disk
-from maxlm.eval.during import DuringTraining
 from maxlm.eval.perplexity import Validation
+from maxlm.eval.suite import Suite
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.clock import Clock, process_age_s
 from maxlm.parallel import xla_flags
@@ -155,5 +155,5 @@ def make_validation(config: Config, store: BlockStore, model: DecoderFunction, m
     validation = Validation(config, store, model, mesh, tokenizer.token_bytes(), length)
     if not config.train.benchmarks or mesh.shape["stage"] * mesh.shape["context"] > 1:
         return validation
-    benchmarks = DuringTraining(config, model, mesh, tokenizer, length)
+    benchmarks = Suite(config, model, mesh, tokenizer, length)
     return lambda params: validation(params) | benchmarks(params)

@@ -349,6 +349,7 @@ def _branched(
         blocks_done=start.blocks_done,
         stage=start.stage,
         fresh=branch.fresh,
+        max_length=max((event.get("max_length", 0) for event in journal_of(branch.run).read()), default=0),
     )
     saved = {**configs.to_dict(config), "model": configs.to_dict(model.config)}
     position = dataclasses.replace(run.position, finished_block=start.block - 1)

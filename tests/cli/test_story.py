@@ -78,6 +78,9 @@ def _continued(story: Path, name: str, shares: dict[str, float]) -> dict[str, An
     assert "before the first step: validation loss" in said
     record = collect_run(story / name)
     assert record.config["model"]["embed"] == 32  # of the run that it goes on from; no key was typed
+    assert main(["export", f"--workdir={story / name}", f"--to={story / 'out' / name}"]) == 0
+    described = json.loads((story / "out" / name / "config.json").read_text())
+    assert (described["rope_theta"], described["max_position_embeddings"]) == (1e5, 64)
     return {one.domain: one for one in forgetting_of(record)}
 
 

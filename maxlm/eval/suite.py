@@ -5,6 +5,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from maxlm.eval.benchmark import evaluate
+from maxlm.eval.formats import Benchmark
 from maxlm.eval.likelihood import Scorer
 from maxlm.eval.passkey import passkey
 from maxlm.eval.tasks import PASSKEY, read_tasks
@@ -15,7 +16,7 @@ from maxlm.train.checkpoint import Meta, Position
 from maxlm.train.config import Config
 
 
-class DuringTraining:
+class Suite:
     """The benchmarks of config.train.benchmarks."""
 
     def __init__(self, config: Config, model: DecoderFunction, mesh: Mesh, tokenizer: Tokenizer, length: int):
@@ -28,7 +29,9 @@ class DuringTraining:
         meta = Meta(Position(), {}, tokenizer.vocab_size)
         self._trained = TrainedModel(config, model, {}, tokenizer, meta, mesh)
         self._scorer, self._length = Scorer(self._trained, length), length
-        tasks = read_tasks(",".join(config.train.benchmarks), "config.train.benchmarks", ours_alone=True)
+        tasks: dict[str, Benchmark | None] = {}
+        for task in config.train.benchmarks:
+            tasks |= read_tasks(task, "config.train.benchmarks", ours_alone=True)
         if PASSKEY in tasks:
             tasks[PASSKEY] = passkey(tokenizer, length)
         self._benchmarks = {
