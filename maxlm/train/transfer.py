@@ -86,8 +86,8 @@ def resize_run(
         checkpoints.close()
         write_json(workdir / "config.json", saved)
         known = {"max_length": length} if (length := _longest_known(source, config)) else {}
-        where = os.fspath(as_path(source))
-        journal_of(workdir).append("resized", source=where, step=step, tokens=len(extension.added), **known)
+        journal = journal_of(workdir)
+        journal.append("resized", source=os.fspath(as_path(source)), step=step, tokens=len(extension.added), **known)
     read_from.close()
     return extension
 
