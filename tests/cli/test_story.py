@@ -118,7 +118,7 @@ def test_it_is_evaluated_and_writes(story, capsys):
     ("line", "message"),
     [
         ("resize --from={none} --tokenizer={new} --workdir={made}", "none: not a run (no checkpoints)"),
-        ("resize --from={run} --tokenizer={none} --workdir={made}", "none/tokenizer.model: no such file"),
+        ("resize --from={run} --tokenizer={none} --workdir={made}", "none: no such file; maxlm-data tokenizer"),
         ("resize --from={wide} --tokenizer={old} --workdir={made}", "this tokenizer does not extend the other: id "),
         ("resize --from={run} --tokenizer={new} --workdir={wide}", "holds checkpoints already; name a new --workdir"),
         ("resize --from={run} --tokenizer={new} --workdir={made} --step=5", "no checkpoint of step 5"),
