@@ -36,7 +36,7 @@ schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.keep_every_blocks checkpoint.keep_stage_ends checkpoint.keep_best checkpoint.keep_spread
 checkpoint.every_steps
 train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.log_norms
-train.eval_every_blocks train.eval_rows train.peak_flops
+train.eval_every_blocks train.eval_rows train.benchmarks train.benchmark_questions train.peak_flops
 watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
 watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
 watch.domain_loss.policy watch.domain_loss.window watch.domain_loss.threshold watch.domain_loss.in_a_row
@@ -80,8 +80,8 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-imported run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
-stopped evaluated rollback rollback_undone run_finished
+imported resized run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged
+verified stopped evaluated rollback rollback_undone run_finished
 alarm stuck
 skip unskip redraw
 """
@@ -136,6 +136,7 @@ def test_commands():
         "fit",
         "sweep",
         "import",
+        "resize",
         "export",
     }, f"the commands of maxlm have changed. {MEANT}scripts call them."
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]
