@@ -74,6 +74,7 @@ stages[].filter.scores[].domains
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
 produce.pack produce.overlap produce.row_lengths produce.remove_passed produce.parts
 produce.holdout produce.holdout_tokens produce.seed produce.poll_s produce.workers
+conversations.template conversations.learn conversations.too_long
 runner partitions
 """
 
@@ -171,11 +172,14 @@ def test_manifests():
     assert found == {
         "Manifest": [
             "block", "seq_len", "rows", "shards", "account", "domain_tokens", "source_tokens", "documents", "seed",
-            "tokenizer_digest", "selection", "stage", "packing", "draw", "format_version",
+            "tokenizer_digest", "selection", "stage", "packing", "pairs", "draw", "format_version",
         ],
         "Shard": ["file", "rows", "bytes", "sha256", "seq_len"],
         "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],
-        "Packing": ["packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split"],
+        "Packing": [
+            "packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split", "conversations_too_long",
+            "tokens_too_long",
+        ],
         "DatasetInfo": [
             "tokenizer_digest", "vocab_size", "seq_len", "rows", "domains", "format_version", "creation",
         ],
