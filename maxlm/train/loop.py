@@ -28,6 +28,7 @@ from maxlm.train.config import Config
 from maxlm.train.hardware import memory_in_use
 from maxlm.train.history import next_block
 from maxlm.train.metrics import Window
+from maxlm.train.preference import check_pairs
 from maxlm.train.run import (
     MakeEvaluate,
     Run,
@@ -96,7 +97,9 @@ def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
     position, feed = run.position, trainer.feed
     with run.instruments.waiting_for_data():
         batches = feed.open(position.block)
-    check_same_stage(run.stages, position.block, run.store.manifest(position.block).stage)
+    manifest = run.store.manifest(position.block)
+    check_same_stage(run.stages, position.block, manifest.stage)
+    check_pairs(trainer.stage.config.train, manifest, run.store.folder(position.block))
     run.journal.append("block_started", block=position.block, step=position.step, batch=position.batch)
     tell_producer(run, position.block, finished=False)
     run.instruments.begin_block()

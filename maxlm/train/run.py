@@ -36,12 +36,13 @@ from maxlm.train.history import (
 )
 from maxlm.train.loader import BlockFeed
 from maxlm.train.metrics import MetricsWriter, ProgressLine
-from maxlm.train.optimizer import make_optimizer
+from maxlm.train.optimizer import optimizer_for
 from maxlm.train.retention import Saved, to_remove
 from maxlm.train.stages import Stage, Start, plan_stages, stage_of
 from maxlm.train.state import TrainState, abstract_state, begin_state, init_state
 from maxlm.train.step import make_train_step
 from maxlm.train.stopping import StopRequest
+from maxlm.train.trainable import check_names
 
 Evaluate = Callable[[dict[str, Any]], dict[str, float]]
 MakeEvaluate = Callable[[Config, BlockStore, DecoderFunction, Mesh, int], Evaluate]  # int: length of rows
@@ -175,7 +176,8 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
     config, rows = stage.config, stage.rows(store.info)
     check_divides(config, mesh, rows)
     model = DecoderFunction(config.model)
-    tx = make_optimizer(config.optimizer, stage.schedule, config.model.width_multiplier)
+    check_names(config.optimizer, model.abstract_params())
+    tx = optimizer_for(config, stage.schedule)
     with run.clock.spending("restore"):
         state, verified = _state(run, config, model, tx, mesh)
         jax.block_until_ready(state)

@@ -31,10 +31,11 @@ mesh.stage mesh.data mesh.fsdp mesh.context mesh.tensor mesh.dcn_stage mesh.dcn_
 data.dataset data.num_blocks data.seed data.verify data.wait_s
 optimizer.name optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps optimizer.muon_momentum
 optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_decay
+optimizer.freeze optimizer.lora_rank optimizer.lora_alpha optimizer.lora_on
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.keep_every_blocks checkpoint.keep_stage_ends checkpoint.keep_best checkpoint.keep_spread
 checkpoint.every_steps
-train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.log_norms
+train.batch train.accumulate train.seed train.loss train.beta train.label_smoothing train.z_loss train.loss_chunks train.log_every train.log_norms
 train.eval_every_blocks train.eval_rows train.peak_flops
 watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
 watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
@@ -177,8 +178,8 @@ def test_manifests():
         "Shard": ["file", "rows", "bytes", "sha256", "seq_len"],
         "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],
         "Packing": [
-            "packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split", "conversations_too_long",
-            "tokens_too_long",
+            "packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split",
+            "conversations_too_long", "tokens_too_long",
         ],
         "DatasetInfo": [
             "tokenizer_digest", "vocab_size", "seq_len", "rows", "domains", "format_version", "creation",
