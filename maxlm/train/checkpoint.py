@@ -30,13 +30,14 @@ from maxlm.errors import (
     naming_full_disk,
 )
 from maxlm.models.config import ModelConfig
+from maxlm.monitor.detectors import Seen
 from maxlm.parallel.distributed import any_of_all, wait_for_all
 from maxlm.paths import PathLike, as_path, is_local
 from maxlm.train.integrity import check_digests, write_digests
 from maxlm.train.state import TrainState
 from maxlm.train.stored import CHUNK_BYTES, Path, Read, StoredArrays, StreamSave
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: without what the detectors had seen
 _METADATA_BYTES = 1 << 20  # what orbax writes beside the arrays
 # What decides the parameters' shapes; a checkpoint and a model that differ here don't go together.
 _SHAPE_KEYS = (
@@ -62,6 +63,7 @@ class Meta:
     position: Position
     config: dict[str, Any]
     vocab_size: int
+    seen: Seen = Seen()  # by the detectors of config.watch
     format_version: int = FORMAT_VERSION
 
 
@@ -203,14 +205,13 @@ class Checkpoints:
         path = self.folder / str(step)
         try:
             # Read as a file, not by the manager: that would have all processes wait for one another.
-            meta = configs.freeze(Meta, json.loads((path / "meta" / "metadata").read_text()), "meta")
+            found = json.loads((path / "meta" / "metadata").read_text())
+            _check_version(path, found)
+            return configs.freeze(Meta, found, "meta")
         except (ConfigError, ValueError, OSError) as error:
             raise DamagedCheckpointError(
                 f"{path}: the checkpoint's description can't be read ({_brief(error)})"
             ) from error
-        if meta.format_version != FORMAT_VERSION:
-            raise CheckpointError(f"{path}: format {meta.format_version}; this program reads {FORMAT_VERSION}")
-        return meta
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state of `step`, onto the shardings of `abstract`, whatever mesh it was saved from.
@@ -277,6 +278,13 @@ def quieten_failed_saves() -> None:
             before(args)
 
     threading.excepthook = report_unless_disk_full
+
+
+def _check_version(path: epath.Path, meta: Any) -> None:
+    """Raises CheckpointError for a checkpoint of a later format, which is no damage."""
+    version = meta.get("format_version", 1) if isinstance(meta, dict) else 1
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format {version}, and this program reads up to {FORMAT_VERSION}; update maxlm")
 
 
 def _cut(params: dict[str, Any]) -> dict[str, ocp.SaveArgs]:

@@ -22,6 +22,7 @@ from maxlm.monitor.tracking import Tracker
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
 from maxlm.train.config import BranchSettings, Config, check_divides
+from maxlm.train.corruption import Probe
 from maxlm.train.hardware import peak_flops
 from maxlm.train.history import (
     began_stages,
@@ -42,7 +43,7 @@ from maxlm.train.stages import Stage, Start, plan_stages, stage_of
 from maxlm.train.state import TrainState, abstract_state, begin_state, init_state
 from maxlm.train.step import make_train_step
 from maxlm.train.stopping import StopRequest
-from maxlm.train.trainable import check_names
+from maxlm.train.trainable import check_names, trained
 
 Evaluate = Callable[[dict[str, Any]], dict[str, float]]
 MakeEvaluate = Callable[[Config, BlockStore, DecoderFunction, Mesh, int], Evaluate]  # int: length of rows
@@ -99,6 +100,7 @@ class Trainer:
     model: DecoderFunction
     step: Callable
     feed: BlockFeed
+    probe: Probe
     evaluate: Evaluate | None
     peak: float  # FLOP/s of all devices
 
@@ -127,6 +129,10 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
     if first:
         write_json(file, plain)
     line = ProgressLine(console, stages[-1].end_step, position.step)
+    watched = MonitorConfig(config.profile, config.watch)
+    instruments = Instruments(watched, workdir, clock, journal, store.info.domains, line.say)
+    if meta:
+        instruments.remember(meta.seen)
     tracker = Tracker(config.wandb, reader_name(workdir), plain, os.fspath(workdir)) if first else None
     return Run(
         config=config,
@@ -137,9 +143,7 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
         journal=journal,
         line=line,
         clock=clock,
-        instruments=Instruments(
-            MonitorConfig(config.profile, config.watch), workdir, clock, journal, store.info.domains, line.say
-        ),
+        instruments=instruments,
         metrics=MetricsWriter(workdir, position.step, clock, tracker, writes=first),
         skipped=skipped,
         position=position,
@@ -195,6 +199,7 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
         feed=BlockFeed(
             store, batch=train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=run.line.say
         ),
+        probe=Probe(model, train, mesh, trained(config.optimizer)),
         evaluate=make_evaluate(config, store, model, mesh, next(iter(rows))) if make_evaluate else None,
         peak=mesh.size * peak_flops(mesh.devices.flat[0], config.model.dtype, train.peak_flops),
     )
@@ -206,7 +211,7 @@ def save(run: Run, trainer: Trainer, state: TrainState, position: Position) -> N
     model = trainer.model.config
     config = {**configs.to_dict(trainer.stage.config), "model": configs.to_dict(model)}
     with run.instruments.standing_still("checkpoint"):
-        run.checkpoints.save(state, Meta(position, config, model.vocab_size))
+        run.checkpoints.save(state, Meta(position, config, model.vocab_size, run.instruments.seen()))
     run.journal.append("checkpoint", step=position.step, finished_block=position.finished_block, batch=position.batch)
 
 
