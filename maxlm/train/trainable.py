@@ -1,6 +1,6 @@
 """Which parameters are trained: all, all but some that are frozen, or adapters of low rank beside some matrices.
 
-What is not trained has no place in the optimizer: a tree of trained parameters holds None for it.
+What is not trained has no place in the optimizer: a tree of trained parameters holds optax.MaskedNode() for it.
 """
 
 import fnmatch
@@ -16,7 +16,7 @@ import optax
 from maxlm.errors import ConfigError
 from maxlm.train.config import OptimizerConfig
 
-Pick = Callable[[Any], Any]  # a tree of parameters -> the same with None for those that are not trained
+Pick = Callable[[Any], Any]  # a tree of parameters -> the same, those that are not trained masked
 
 
 def name_of(path: Sequence[Any]) -> str:
@@ -36,7 +36,9 @@ def trained(config: OptimizerConfig) -> Pick | None:
         return not config.lora_rank or path[-1].key in config.lora_on
 
     def pick(params: Any) -> Any:
-        return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf if is_trained(path) else None, params)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf if is_trained(path) else optax.MaskedNode(), params
+        )
 
     return pick
 
@@ -58,7 +60,7 @@ def check_names(config: OptimizerConfig, params: Any) -> None:
 
 
 def on_trained(tx: optax.GradientTransformation, pick: Pick) -> optax.GradientTransformationExtraArgs:
-    """An optimizer that sees the trained parameters alone; its updates hold None for the others."""
+    """An optimizer that sees the trained parameters alone; its updates are masked for the others."""
     inner = optax.with_extra_args_support(tx)
 
     def init(params: optax.Params) -> Any:
@@ -71,22 +73,26 @@ def on_trained(tx: optax.GradientTransformation, pick: Pick) -> optax.GradientTr
 
 
 def filled(params: Any, picked: Any) -> Any:
-    """`picked`, with those of `params` where it holds None."""
-    return _map_picked(lambda new, old: old if new is None else new, picked, params)
+    """`picked`, with those of `params` where it is masked."""
+    return _map_picked(lambda new, old: old if _is_masked(new) else new, picked, params)
 
 
 def applied(params: Any, updates: Any) -> Any:
     """Parameters with updates added; those without one stay what they are, bit for bit."""
-    return _map_picked(lambda new, old: old if new is None else optax.apply_updates(old, new), updates, params)
+    return _map_picked(lambda new, old: old if _is_masked(new) else optax.apply_updates(old, new), updates, params)
 
 
 def gradients_of(updates: Any, grads: Any) -> Any:
     """The gradients of those parameters that have an update."""
-    return _map_picked(lambda new, grad: None if new is None else grad, updates, grads)
+    return _map_picked(lambda new, grad: new if _is_masked(new) else grad, updates, grads)
 
 
 def _map_picked(function: Callable[[Any, Any], Any], picked: Any, whole: Any) -> Any:
-    return jax.tree.map(function, picked, whole, is_leaf=lambda leaf: leaf is None)
+    return jax.tree.map(function, picked, whole, is_leaf=_is_masked)
+
+
+def _is_masked(leaf: Any) -> bool:
+    return isinstance(leaf, optax.MaskedNode)
 
 
 class LoraState(NamedTuple):
