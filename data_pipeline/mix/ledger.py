@@ -300,16 +300,13 @@ def skipped_blocks(dataset: PathLike) -> set[int]:
     Raises:
       DataError: a skip without a block's number.
     """
-    journal = Journal(as_path(dataset) / "journal.jsonl")
     skipped: set[tuple[int, str]] = set()
-    for event in journal.read():
+    for event in Journal(as_path(dataset) / "journal.jsonl").read():
         if event["event"] not in ("skip", "unskip"):
             continue
-        block, reader = event.get("block"), str(event.get("reader"))
-        if not isinstance(block, int):
-            raise DataError(f"{journal.path}: a skip without the number of a block: {event}")
+        said = event["block"], str(event.get("reader"))
         if event["event"] == "skip":
-            skipped.add((block, reader))
+            skipped.add(said)
         else:
-            skipped.discard((block, reader))
+            skipped.discard(said)
     return {block for block, _ in skipped}

@@ -75,7 +75,7 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
     name = event["event"]
     if name in ("run_started", "resumed"):
         record.state, record.step = "training, or stopped without a word", event["step"]
-        record.total_steps = event["total_steps"]
+        record.total_steps = event.get("total_steps", record.total_steps)
         _undo_blocks(record, event["step"])
     elif name == "branched":
         record.blocks_before = event["blocks_done"]
@@ -85,8 +85,8 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
         record.blocks.append(BlockRecord(event["block"], event["step"]))
         record.step = event["step"]
     elif name == "evaluated":
-        matching = [block for block in record.blocks if block.step == event["step"]]
-        matching[-1].validation_loss = event["validation/loss"]
+        for block in [block for block in record.blocks if block.step == event["step"]][-1:]:
+            block.validation_loss = event.get("validation/loss")
     elif name == "checkpoint":
         record.step = event["step"]
     elif name == "rollback":

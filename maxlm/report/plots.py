@@ -132,7 +132,7 @@ def _mark_rollbacks(axes: Axes, record: RunRecord) -> None:
     for event in record.rollbacks:
         axes.axvline(event["to_step"], color=COLORS[1], linestyle="--", linewidth=1)
         axes.annotate(
-            f"rolled back from {event['from_step']}",
+            f"rolled back from {event.get('from_step', 'a later step')}",
             (event["to_step"], 0.98),
             xycoords=("data", "axes fraction"),
             rotation=90, va="top", ha="right", fontsize=7, color=COLORS[1],

@@ -287,7 +287,7 @@ def _start(branch: BranchSettings, journal: Journal, store: BlockStore) -> Start
             f"{branch.run}: the checkpoint of step {position.step} stands in the middle of a block; branch from one at "
             "a block's end"
         )
-    same = meta.config["data"]["dataset"] == os.fspath(store.dataset)
+    same = meta.config.get("data", {}).get("dataset") == os.fspath(store.dataset)
     if branch.fresh or not same:
         position = Position(step=0 if branch.fresh else position.step)
     return Start(position.block, position.step, position.blocks_done, branch.stage, from_step=step)
@@ -375,8 +375,8 @@ def _branched(
 def _check_same_batches(meta: Meta, config: Config) -> None:
     """Raises ConfigError if a checkpoint within a block would go on with other batches than it began with."""
     for key, saved, now in (
-        ("train.batch", meta.config["train"]["batch"], config.train.batch),
-        ("data.seed", meta.config["data"]["seed"], config.data.seed),
+        ("train.batch", meta.config.get("train", {}).get("batch"), config.train.batch),
+        ("data.seed", meta.config.get("data", {}).get("seed"), config.data.seed),
     ):
         if saved != now:
             raise ConfigError(
