@@ -101,7 +101,7 @@ def _wrong_field(event: dict[str, Any]) -> str:
     for name in ("time", *_NEEDED.get(event["event"], ())):
         if name not in event:
             return f"no {name!r}"
-    for name, value in event.items() if event["event"] in _NEEDED else ():
+    for name, value in event.items() if event["event"] in _NEEDED else [("time", event["time"])]:
         if not _fits(name, value):
             return f"{name!r} {str(value)[:80]!r}"
     return ""

@@ -249,10 +249,11 @@ def _read_run(folder: Path) -> None:
     from maxlm.cli.main import main
 
     run = f"--workdir={folder / 'run'}"
+    lines = [["status", run], ["status", run, "--data"], ["rollback", run, "--to-block=0", "--dry-run"]]
+    if folder.name.endswith("7"):  # it draws its curves, which takes seconds: one case in ten
+        lines.append(["report", run])
     problems = []
-    for line in (
-        ["status", run], ["status", run, "--data"], ["rollback", run, "--to-block=0", "--dry-run"], ["report", run],
-    ):  # fmt: skip
+    for line in lines:
         try:
             _as_typed(main, *line)
         except UserError as error:
