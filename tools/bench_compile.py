@@ -12,6 +12,7 @@ import optax
 from maxlm.blocks.format import Batch
 from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import MeshConfig, batch_sharding, make_mesh
 from maxlm.train.config import OptimizerConfig, TrainSettings
 from maxlm.train.optimizer import make_optimizer
@@ -31,7 +32,7 @@ def cpu_seconds(layers, remat):
         step = make_train_step(model, tx, schedule, TrainSettings(), mesh, num_domains=8)
         kinds = Batch("int32", "int32", "int32", "int32", "float32", "int32")
         rows = [jax.ShapeDtypeStruct((8, 512), kind, sharding=batch_sharding(mesh)) for kind in kinds]
-        step.lower(abstract_state(model, tx, mesh), Batch(*rows)).compile()
+        step.lower(abstract_state(model, tx, mesh), Batch(*rows), NO_LIMITS).compile()
     return time.process_time() - started
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -188,6 +188,33 @@ class BlockStore:
         if odd := [path for path in paths if not is_regular(path)]:  # what array_record would wait for, for ever
             raise DataError(f"{odd[0]}: missing or damaged: not a regular file")
         return Records(paths, [shard.rows for shard in shards], self.info.format_of(length).row_bytes)
+
+
+def skips(dataset: PathLike) -> set[tuple[int, str]]:
+    """(block, training run) of each block that a run leaves out and has not taken back, by DATASET/journal.jsonl.
+
+    Raises:
+      DataError: a skip without a block's number.
+    """
+    skipped: set[tuple[int, str]] = set()
+    for event in Journal(as_path(dataset) / "journal.jsonl").read():
+        if event["event"] not in ("skip", "unskip"):
+            continue
+        said = event["block"], str(event.get("reader"))
+        if event["event"] == "skip":
+            skipped.add(said)
+        else:
+            skipped.discard(said)
+    return skipped
+
+
+def tell_skips(dataset: PathLike, reader: str, blocks: Set[int]) -> None:
+    """Writes for the data process that the run `reader` leaves out these blocks and no others, if that is news."""
+    events, known = Journal(as_path(dataset) / "journal.jsonl"), {b for b, by in skips(dataset) if by == reader}
+    for block in sorted(known - blocks):
+        events.append("unskip", block=block, reader=reader)
+    for block in sorted(blocks - known):
+        events.append("skip", block=block, reader=reader)
 
 
 @dataclass(frozen=True)

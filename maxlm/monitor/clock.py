@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 # Kinds beside training itself. "start": from the start of the process to the first line of metrics.
-KINDS = ("start", "restore", "compile", "data_wait", "checkpoint", "evaluation")
+KINDS = ("start", "restore", "compile", "data_wait", "checkpoint", "evaluation", "check")
 
 
 class Clock:
@@ -65,15 +65,15 @@ class Clock:
         return {kind: round(seconds, 6) for kind, seconds in spent.items()}
 
     def first_calls(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """`step`, a jitted function of a state and a batch, with its first call for each shape counted as compiling."""
+        """`step`, a jitted function of state, batch and more; its first call for each shape counts as compiling."""
         seen: set[tuple[int, ...]] = set()
 
-        def call(state: Any, batch: Any) -> Any:
+        def call(state: Any, batch: Any, *more: Any) -> Any:
             if batch.inputs.shape in seen:
-                return step(state, batch)
+                return step(state, batch, *more)
             seen.add(batch.inputs.shape)
             with self.spending("compile"):
-                return step(state, batch)
+                return step(state, batch, *more)
 
         return call
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 from maxlm.errors import ConfigError
 
-# What follows on an alarm: a line; the block is undone and left out, and training goes on; the run ends before its next
-# checkpoint.
-Policy = Literal["off", "warn", "rollback", "stop"]
+# What follows on an alarm: a line; the update of that batch is not applied; the block is undone and left out, and
+# training goes on; the run ends before its next checkpoint.
+Policy = Literal["off", "warn", "skip", "rollback", "stop"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class SpikeConfig:
                 f"config.watch: window={self.window} must be at least 2, threshold={self.threshold} above 0 and "
                 f"in_a_row={self.in_a_row} at least 1"
             )
+        if self.policy == "skip" and self.in_a_row > 1:
+            raise ConfigError(
+                f"config.watch: policy=skip decides on each update by itself; in_a_row={self.in_a_row} must be 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,31 @@ class StuckConfig:
 
 
 @dataclass(frozen=True)
+class CorruptionConfig:
+    """Whether devices still compute what they should: silent data corruption, which no loss shows."""
+
+    policy: Literal["off", "warn", "stop"] = "stop"
+    every: int = 1000  # steps. A gradient is worked out twice and compared bit for bit, and copies of parameters are
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"config.watch.corruption.every={self.every} must be at least 1; policy=off turns it off")
+
+
+@dataclass(frozen=True)
 class WatchConfig:
     """What a run looks out for. Updates that are not finite are never applied, whatever stands here."""
 
     loss: SpikeConfig = SpikeConfig()
     grad_norm: SpikeConfig = SpikeConfig(threshold=12.0)
     domain_loss: SpikeConfig = SpikeConfig(window=32)  # means over train.log_every steps, each domain by itself
-    not_finite: Policy = "stop"  # a loss or gradient that is NaN or infinite; warn: the batch is passed over
+    not_finite: Policy = "stop"  # a loss or gradient that is NaN or infinite; warn and skip are the same here
     max_not_finite: int = 10  # of the last 100 steps; beyond it the run stops in spite of warn or off
+    max_skipped: int = 10  # updates that a policy "skip" left out, of the last 100; beyond it the run stops
     max_rollbacks: int = 3  # blocks that a run leaves out by itself in all its life; then it stops and says so
+    corruption: CorruptionConfig = CorruptionConfig()
     stuck: StuckConfig = StuckConfig()
+
+    def __post_init__(self) -> None:
+        if self.domain_loss.policy == "skip":
+            raise ConfigError("config.watch.domain_loss.policy=skip: a domain's loss is known only after many updates")

@@ -1,5 +1,7 @@
 """The instruments of a run in one place: what the loop calls, and nothing else of this package."""
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +13,15 @@ from maxlm.errors import UserError
 from maxlm.journal import Journal
 from maxlm.monitor.clock import Clock, StepTimes
 from maxlm.monitor.config import ProfileConfig, WatchConfig
-from maxlm.monitor.detectors import Alarm, Watch
+from maxlm.monitor.detectors import Alarm, Limits, Seen, Watch
 from maxlm.monitor.hosts import HostTimes
 from maxlm.monitor.profiler import ProfileWindow
 from maxlm.monitor.watchdog import Watchdog
 from maxlm.paths import PathLike
+
+CORRUPTION = "number of differences that should not be"
+_TOLD = 3  # differences; all of a broken device would fill the terminal
+Figures = tuple[float, float]  # loss, norm of the gradient
 
 
 class StoppedByAlarmError(UserError):
@@ -53,7 +59,15 @@ class Instruments:
         self._clock, self._journal, self._say = clock, journal, say
         self._times, self._hosts = StepTimes(clock), HostTimes(workdir)
         self._watch, self._profile = Watch(config.watch, domains), ProfileWindow(config.profile, workdir)
+        self._corruption = config.watch.corruption
         self._watchdog = Watchdog(config.watch.stuck, self._tell_stuck)
+
+    def remember(self, seen: Seen) -> None:
+        """What the run had seen when the checkpoint was written that it goes on from."""
+        self._watch.remember(seen)
+
+    def seen(self) -> Seen:
+        return self._watch.seen()
 
     def begin_block(self) -> None:
         self._times.restart()
@@ -64,8 +78,35 @@ class Instruments:
         if said := self._profile.before_step(step, state):
             self._say(said)
 
-    def fetch(self, step: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def limits(self, step: int) -> Limits:
+        """What the update of `step` must stay below to be applied."""
+        return self._watch.limits(step)
+
+    def check_devices(self, step: int, differences: Callable[[], Sequence[str]]) -> None:
+        """Before every `config.watch.corruption.every`-th step, asks whether devices compute what they should.
+
+        Args:
+          differences: what is not equal bit for bit that should be, in words.
+
+        Raises:
+          StoppedByAlarmError: something is not, and the config says that this is to follow.
+        """
+        if self._corruption.policy == "off" or step % self._corruption.every:
+            return
+        with self.standing_still("check"):
+            found = differences()
+        if found:
+            detail = "; ".join(found[:_TOLD]) + (f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else "")
+            self._react([Alarm(CORRUPTION, step, len(found), None, None, self._corruption.policy, detail)])
+
+    def fetch(
+        self, step: int, metrics: Mapping[str, Any], again: Callable[[], Figures] | None = None
+    ) -> dict[str, Any]:
         """A step's metrics on the host, once the device has them, and how long it took: step_s.
+
+        Args:
+          again: works the step's figures out once more, with the parameters of now. Asked where an alarm means more
+            than a warning, to tell a fault that passes from one that stays.
 
         Raises:
           StoppedByAlarmError, RollbackWantedError: a detector objects, and the config says that this is to follow.
@@ -74,7 +115,12 @@ class Instruments:
         found = jax.device_get(dict(metrics))
         found["step_s"] = self._times.step_done(self._clock.elapsed() - started)
         self._watchdog.beat(f"waiting for the step after {step}")
-        self._react(self._watch.after_step(step, {name: float(found[name]) for name in ("loss", "grad_norm")}))
+        alarms = self._watch.after_step(step, {name: float(found[name]) for name in ("loss", "grad_norm")})
+        if again is not None and any(alarm.policy != "warn" for alarm in alarms):
+            with self.standing_still("check"):
+                figures = again()
+            alarms = [_with_second_look(alarm, figures) for alarm in alarms]
+        self._react(alarms)
         return found
 
     def scalars(self, step: int, figures: Mapping[str, float]) -> dict[str, float]:
@@ -122,12 +168,35 @@ class Instruments:
                 self._say(f"warning: {alarm}; going back to the last finished block, and leaving this one out")
                 raise RollbackWantedError(alarm)
             if alarm.policy == "stop":
-                diverged = "" if alarm.limit else "has diverged and "
-                raise StoppedByAlarmError(
-                    f"{alarm}: the run {diverged}stops before the next checkpoint; lower "
-                    "config.optimizer.learning_rate, or roll back a block (maxlm rollback … --skip)"
-                )
-            self._say(f"warning: {alarm}")
+                raise StoppedByAlarmError(_last_words(alarm))
+            self._say(f"warning: {alarm}" + ("; the update is left out" if alarm.policy == "skip" else ""))
 
     def _tell_stuck(self, doing: str, silent_s: float) -> None:
         self._journal.append("stuck", doing=doing, silent_s=round(silent_s), process=jax.process_index())
+
+
+def _with_second_look(alarm: Alarm, again: Figures) -> Alarm:
+    """`alarm` with what the same batch gives when it is run again."""
+    loss, grad_norm = again
+    value = loss if alarm.detector == "loss" else grad_norm
+    if alarm.limit is None:
+        stays = not math.isfinite(loss) or not math.isfinite(grad_norm)
+        said = "not finite again: the batch or the parameters" if stays else "finite this time: a fault that passes"
+    else:
+        usual = alarm.median or 0.0
+        stays = not value - usual <= (alarm.value - usual) / 2  # the parameters are a step further on
+        said = f"{value:.4g} again: the batch" if stays else f"{value:.4g} this time: a fault that passes"
+    return dataclasses.replace(alarm, detail="; ".join(filter(None, (alarm.detail, f"run again, it is {said}"))))
+
+
+def _last_words(alarm: Alarm) -> str:
+    if alarm.detector == CORRUPTION:
+        return (
+            f"{alarm}: the run stops before the next checkpoint; take the host of that device out, and give the same "
+            "command again (maxlm rollback, if an earlier checkpoint is in doubt)"
+        )
+    diverged = "" if alarm.limit else "has diverged and "
+    return (
+        f"{alarm}: the run {diverged}stops before the next checkpoint; lower config.optimizer.learning_rate, or roll "
+        "back a block (maxlm rollback … --skip)"
+    )

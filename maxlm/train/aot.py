@@ -21,6 +21,7 @@ from maxlm.errors import ConfigError
 from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
 from maxlm.models.kernels import best_kernel
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.train import hlo
 from maxlm.train.absent import absent_devices
@@ -190,7 +191,7 @@ def _compile(config: Config, mesh: Any, seq_len: int, topology: str) -> tuple[Tr
     state = abstract_state(model, tx, mesh)
     with jax.set_mesh(mesh):  # from here on nothing may be computed: the mesh's devices are not there
         platform = {"gpu": "cuda"}.get(mesh.devices.flat[0].platform, mesh.devices.flat[0].platform)
-        lowered = step.trace(state, batch).lower(lowering_platforms=(platform,))
+        lowered = step.trace(state, batch, NO_LIMITS).lower(lowering_platforms=(platform,))
     cached = jax.config.values["jax_enable_compilation_cache"]
     try:
         _use_cache(False)  # a program for absent devices can be written to it, and cannot be read back

@@ -30,6 +30,7 @@ from maxlm.errors import (
     naming_full_disk,
 )
 from maxlm.models.config import ModelConfig
+from maxlm.monitor.detectors import Seen
 from maxlm.parallel.distributed import any_of_all, wait_for_all
 from maxlm.paths import PathLike, as_path, is_local, read_json
 from maxlm.train.config import Config
@@ -37,7 +38,7 @@ from maxlm.train.integrity import check_digests, write_digests
 from maxlm.train.state import TrainState
 from maxlm.train.stored import CHUNK_BYTES, Path, Read, StoredArrays, StreamSave, described
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: without what the detectors had seen
 _MOST_STEPS = 1 << 62  # and blocks, and batches
 _PARTS = ("model", "data", "train")  # of the config, that a run goes by when it is taken up
 _METADATA_BYTES = 1 << 20  # what orbax writes beside the arrays
@@ -65,6 +66,7 @@ class Meta:
     position: Position
     config: dict[str, Any]
     vocab_size: int
+    seen: Seen = Seen()  # by the detectors of config.watch
     format_version: int = FORMAT_VERSION
 
 
@@ -215,13 +217,13 @@ class Checkpoints:
         path = self.folder / str(step)
         try:
             # Read as a file, not by the manager: that would have all processes wait for one another.
-            meta = configs.freeze(Meta, read_json(path / "meta" / "metadata", "description of a checkpoint"), "meta")
+            found = read_json(path / "meta" / "metadata", "description of a checkpoint")
+            _check_version(path, found)
+            meta = configs.freeze(Meta, found, "meta")
         except (ConfigError, DataError) as error:
             raise DamagedCheckpointError(
                 f"{path}: the checkpoint's description can't be read ({_brief(error)})"
             ) from error
-        if meta.format_version != FORMAT_VERSION:
-            raise CheckpointError(f"{path}: format {meta.format_version}; this program reads {FORMAT_VERSION}")
         counts = dataclasses.astuple(meta.position)
         if meta.position.step != step or not -1 <= min(counts) <= max(counts) < _MOST_STEPS:
             raise DamagedCheckpointError(f"{path}: its description is not that of step {step}: {meta.position}")
@@ -305,6 +307,13 @@ def quieten_failed_saves() -> None:
             before(args)
 
     threading.excepthook = report_unless_disk_full
+
+
+def _check_version(path: epath.Path, meta: Any) -> None:
+    """Raises CheckpointError for a checkpoint of a later format, which is no damage."""
+    version = meta.get("format_version", 1) if isinstance(meta, dict) else 1
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format {version}, and this program reads up to {FORMAT_VERSION}; update maxlm")
 
 
 def _cut(params: dict[str, Any]) -> dict[str, ocp.SaveArgs]:

@@ -9,6 +9,7 @@ A run is a list of stages (maxlm/train/stages.py), each a list of blocks. Given 
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -102,34 +103,41 @@ def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
     run.instruments.begin_block()
     window, pending = Window(run.store.info.domains, trainer.mesh.size), None
     for batch in feed.batches(batches, start=position.batch):
-        run.instruments.before_step(position.step + 1, state)
-        state, metrics = trainer.step(state, _on_devices(batch, trainer.mesh))
+        rows, step = _on_devices(batch, trainer.mesh), position.step + 1
+        run.instruments.before_step(step, state)
+        run.instruments.check_devices(step, partial(trainer.probe.differences, state.params, rows))
+        state, metrics = trainer.step(state, rows, run.instruments.limits(step))
         # The step before is read only now, after this one is dispatched: the device never waits for the log.
         if pending is not None:
-            window = _log(run, trainer, window, *pending)
-        position = dataclasses.replace(position, step=position.step + 1, batch=position.batch + 1)
-        pending = (position.step, metrics, batch.inputs.shape[1])
+            window = _log(run, trainer, window, state, *pending)
+        position = dataclasses.replace(position, step=step, batch=position.batch + 1)
+        pending = (step, metrics, rows)
         feed.prepare(next_block(position.block + 1, run.skipped))
         every, is_last = run.config.checkpoint.every_steps, position.batch == len(batches)
         stopped = run.stop.requested(position.step)
         if (stopped or (every and position.step % every == 0)) and not is_last:  # the last step's is the block's own
-            window, pending = _log(run, trainer, window, *pending), None
+            window, pending = _log(run, trainer, window, state, *pending), None
             save(run, trainer, state, position)
         if stopped and not is_last:
             leave(run, position.step)
     if pending is not None:
-        window = _log(run, trainer, window, *pending)
+        window = _log(run, trainer, window, state, *pending)
     if window.steps:  # a block's end writes out what is left
         _write(run, trainer, window, position.step)
     run.position = position
     return state
 
 
-def _log(run: Run, trainer: Trainer, window: Window, step: int, metrics: dict[str, Any], length: int) -> Window:
-    """Adds a finished step, on rows of `length`, to the window; every `log_every` steps writes it and begins anew."""
+def _log(
+    run: Run, trainer: Trainer, window: Window, state: TrainState, step: int, metrics: dict[str, Any], rows: Batch
+) -> Window:
+    """Adds a finished step on `rows` to the window; every `log_every` steps writes it and begins anew.
+
+    `state`: of now, a step later.
+    """
     tokens = trainer.stage.config.train.batch * run.store.info.seq_len  # of shorter rows there are more
-    found = run.instruments.fetch(step, metrics)
-    window.add(found, tokens, cost.flops_per_token(trainer.model.config, length).times(tokens))
+    found = run.instruments.fetch(step, metrics, again=partial(trainer.probe.figures, state.params, rows))
+    window.add(found, tokens, cost.flops_per_token(trainer.model.config, rows.inputs.shape[1]).times(tokens))
     if step % trainer.stage.config.train.log_every:
         return window
     window.norms = as_scalars(found.get("norms", {}))

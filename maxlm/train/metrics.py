@@ -46,7 +46,8 @@ class MetricsWriter:
             return
         if self._events is not None:
             for name, value in scalars.items():
-                self._events.add_scalar(name, value, step)
+                if math.isfinite(value):  # a curve has no place for what is not
+                    self._events.add_scalar(name, value, step)
         self._lines.write({"step": step, **scalars, **(self._time() if ends_window else {})})
         if self._tracker is not None:
             self._tracker.write(step, scalars)
@@ -72,7 +73,7 @@ class Window:
     domains: Sequence[str]
     devices: int = 1
     steps: int = 0
-    finite: int = 0  # steps whose loss and gradient were finite; the others were not applied and count in no mean
+    applied: int = 0  # steps; the others, not finite or beyond a limit of config.watch, count in no mean
     loss: float = 0.0
     grad_norm: float = 0.0
     learning_rate: float = 0.0
@@ -95,12 +96,11 @@ class Window:
         self.tokens += tokens
         self.flops += flops
         self.learning_rate = float(metrics["learning_rate"])
-        loss, grad_norm = float(metrics["loss"]), float(metrics["grad_norm"])
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        if metrics["skipped"]:
             return
-        self.finite += 1
-        self.loss += loss
-        self.grad_norm += grad_norm
+        self.applied += 1
+        self.loss += float(metrics["loss"])
+        self.grad_norm += float(metrics["grad_norm"])
         self.domain_nll += metrics["domain_nll"]
         self.domain_tokens += metrics["domain_tokens"]
 
@@ -108,8 +108,8 @@ class Window:
         """Means over the window; `peak`: FLOP/s of all devices."""
         used = Flops(*(self.flops / self.seconds / peak))
         values = {
-            "loss": self.loss / self.finite if self.finite else math.nan,
-            "grad_norm": self.grad_norm / self.finite if self.finite else math.nan,
+            "loss": self.loss / self.applied if self.applied else math.nan,
+            "grad_norm": self.grad_norm / self.applied if self.applied else math.nan,
             "learning_rate": self.learning_rate,
             "tokens_per_s": self.tokens / self.seconds,
             "tokens_per_s_device": self.tokens / self.seconds / self.devices,
@@ -118,8 +118,8 @@ class Window:
             "mfu_no_attention": used.no_attention,
             "data_wait_share": wait_share,
         }
-        if self.finite < self.steps:
-            values["not_finite"] = self.steps - self.finite
+        if self.applied < self.steps:
+            values["skipped"] = self.steps - self.applied
         for name, nll, tokens in zip(self.domains, self.domain_nll, self.domain_tokens, strict=True):
             if tokens:
                 values[f"loss/{name}"] = nll / tokens

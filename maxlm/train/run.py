@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 
 from maxlm import config as configs
-from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress, tell_skips
 from maxlm.errors import CheckpointError, ConfigError, DamagedCheckpointError, StoppedError
 from maxlm.journal import Journal
 from maxlm.models.decoder import DecoderFunction
@@ -22,6 +22,7 @@ from maxlm.monitor.tracking import Tracker
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
 from maxlm.train.config import BranchSettings, Config, check_divides
+from maxlm.train.corruption import Probe
 from maxlm.train.hardware import peak_flops
 from maxlm.train.history import (
     began_stages,
@@ -98,6 +99,7 @@ class Trainer:
     model: DecoderFunction
     step: Callable
     feed: BlockFeed
+    probe: Probe
     evaluate: Evaluate | None
     peak: float  # FLOP/s of all devices
 
@@ -125,7 +127,12 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
         console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
     if first:
         write_json(file, plain)
+        tell_skips(store.dataset, reader_name(workdir), skipped)  # a rollback that was killed told it otherwise
     line = ProgressLine(console, stages[-1].end_step, position.step)
+    watched = MonitorConfig(config.profile, config.watch)
+    instruments = Instruments(watched, workdir, clock, journal, store.info.domains, line.say)
+    if meta:
+        instruments.remember(meta.seen)
     tracker = Tracker(config.wandb, reader_name(workdir), plain, os.fspath(workdir)) if first else None
     return Run(
         config=config,
@@ -136,9 +143,7 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
         journal=journal,
         line=line,
         clock=clock,
-        instruments=Instruments(
-            MonitorConfig(config.profile, config.watch), workdir, clock, journal, store.info.domains, line.say
-        ),
+        instruments=instruments,
         metrics=MetricsWriter(workdir, position.step, clock, tracker, writes=first),
         skipped=skipped,
         position=position,
@@ -193,6 +198,7 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
         feed=BlockFeed(
             store, batch=train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=run.line.say
         ),
+        probe=Probe(model, train, mesh),
         evaluate=make_evaluate(config, store, model, mesh, next(iter(rows))) if make_evaluate else None,
         peak=mesh.size * peak_flops(mesh.devices.flat[0], config.model.dtype, train.peak_flops),
     )
@@ -204,7 +210,7 @@ def save(run: Run, trainer: Trainer, state: TrainState, position: Position) -> N
     model = trainer.model.config
     config = {**configs.to_dict(trainer.stage.config), "model": configs.to_dict(model)}
     with run.instruments.standing_still("checkpoint"):
-        run.checkpoints.save(state, Meta(position, config, model.vocab_size))
+        run.checkpoints.save(state, Meta(position, config, model.vocab_size, run.instruments.seen()))
     run.journal.append("checkpoint", step=position.step, finished_block=position.finished_block, batch=position.batch)
 
 

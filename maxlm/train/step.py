@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from maxlm.blocks.format import Batch
 from maxlm.models.context_attention import gathered, spread
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import Limits
 from maxlm.monitor.norms import norms_when
 from maxlm.parallel.axes import CONTEXT, ways
 from maxlm.parallel.mesh import batch_sharding, replicated
@@ -51,26 +52,26 @@ def make_train_step(
     settings: TrainSettings,
     mesh: Mesh,
     num_domains: int,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> Callable[[TrainState, Batch, Limits], tuple[TrainState, Metrics]]:
     """The jitted update. The old state's memory is given to the new one.
 
-    An update whose loss or gradient is not finite is not applied: parameters and optimizer stay, and the metric
-    `skipped` is 1. The device decides that by itself; nothing waits for the host.
+    An update whose loss or gradient is not finite, or beyond the limits, is not applied: parameters and optimizer
+    stay, and the metric `skipped` is 1. The device decides that by itself; nothing waits for the host.
     """
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        (loss, nll_BT), grads = _gradients(model, settings, state.params, batch)
+    def train_step(state: TrainState, batch: Batch, limits: Limits) -> tuple[TrainState, Metrics]:
+        (loss, nll_BT), grads = gradients(model, settings, state.params, batch)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params, step=state.step)
         updated = optax.apply_updates(state.params, updates), opt_state
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        applies = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (loss <= limits.loss) & (grad_norm <= limits.grad_norm)
         params, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old), updated, (state.params, state.opt_state)
+            lambda new, old: jnp.where(applies, new, old), updated, (state.params, state.opt_state)
         )
         metrics: Metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
-            "skipped": 1.0 - finite,
+            "skipped": 1.0 - applies,
             "learning_rate": jnp.asarray(schedule(state.step)),
             "domain_nll": sums_by_domain(nll_BT * batch.weights, batch.domains, num_domains),
             "domain_tokens": sums_by_domain(batch.weights, batch.domains, num_domains),
@@ -82,13 +83,13 @@ def make_train_step(
     state_split, batch_split = state_shardings(model, tx, mesh), batch_sharding(mesh)
     return jax.jit(
         train_step,
-        in_shardings=(state_split, batch_split),
+        in_shardings=(state_split, batch_split, replicated(mesh)),
         out_shardings=(state_split, replicated(mesh)),
         donate_argnums=0,
     )
 
 
-def _gradients(
+def gradients(
     model: DecoderFunction, settings: TrainSettings, params: dict[str, Any], batch: Batch
 ) -> tuple[tuple[jax.Array, jax.Array], dict[str, Any]]:
     """(loss, cross-entropy of each token), gradients; taken in `settings.accumulate` parts and summed in float32."""

@@ -272,8 +272,9 @@ made, calls = run.make_train_step, iter(range(10**9))
 
 def make(*arguments, **options):
     step = made(*arguments, **options)
-    def poisoned(state, batch):
-        return step(state, batch._replace(weights=batch.weights * np.nan) if next(calls) == 20 else batch)
+    def poisoned(state, batch, *limits):
+        bad = batch._replace(weights=batch.weights * np.nan)
+        return step(state, bad if next(calls) == 20 else batch, *limits)
     return poisoned
 
 run.make_train_step = make

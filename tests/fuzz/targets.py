@@ -237,7 +237,7 @@ def _make_run(folder: Path) -> None:
     """A run of the present formats, over one block, and its data set."""
     import tarfile
 
-    with tarfile.open("tests/fixtures/format-2.tar.xz") as archive:
+    with tarfile.open("tests/fixtures/format-3.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     config = folder / "run" / "config.json"
     values = json.loads(config.read_text())

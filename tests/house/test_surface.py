@@ -39,7 +39,8 @@ train.eval_every_blocks train.eval_rows train.peak_flops
 watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
 watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
 watch.domain_loss.policy watch.domain_loss.window watch.domain_loss.threshold watch.domain_loss.in_a_row
-watch.not_finite watch.max_not_finite watch.max_rollbacks watch.stuck.policy watch.stuck.limit_s
+watch.not_finite watch.max_not_finite watch.max_skipped watch.max_rollbacks watch.corruption.policy
+watch.corruption.every watch.stuck.policy watch.stuck.limit_s
 profile.start profile.steps wandb.project wandb.entity wandb.name
 stages[].name stages[].blocks stages[].tokens stages[].changes branch.run branch.step branch.stage branch.fresh
 """
@@ -150,7 +151,7 @@ def test_entry_points():
 
 def test_block_format():
     versions = (block_format.FORMAT_VERSION, block_format.PADDING_DOMAIN, checkpoint.FORMAT_VERSION)
-    assert versions == (2, 255, 1), f"a format version has changed. {MEANT}older files are refused from now on."
+    assert versions == (2, 255, 2), f"a format version has changed. {MEANT}older files are refused from now on."
 
 
 @pytest.mark.parametrize("vocab_size", ROW_BYTES)
@@ -186,7 +187,7 @@ def test_manifests():
 def test_checkpoints():
     found = _fields(checkpoint.Meta, checkpoint.Position)
     assert found == {
-        "Meta": ["position", "config", "vocab_size", "format_version"],
+        "Meta": ["position", "config", "vocab_size", "seen", "format_version"],
         "Position": ["step", "blocks_done", "block", "batch", "finished_block"],
     }, f"what a checkpoint says of itself has changed. {MEANT}raise FORMAT_VERSION in maxlm/train/checkpoint.py."
 

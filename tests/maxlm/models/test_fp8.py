@@ -10,6 +10,7 @@ from maxlm.errors import ConfigError
 from maxlm.models.decoder import DecoderFunction
 from maxlm.models.fp8 import fp8_linear
 from maxlm.models.linear import linear
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.train.config import TrainSettings
 from maxlm.train.state import init_state
 from maxlm.train.step import make_train_step
@@ -62,7 +63,7 @@ def _losses(matmul: str, steps: int = 60) -> list[float]:
         step = make_train_step(model, tx, schedule, TrainSettings(), mesh, num_domains=3)
         losses = []
         for i in range(steps):
-            state, metrics = step(state, jax.tree.map(jnp.asarray, tiny.batch(seed=i % 10)))
+            state, metrics = step(state, jax.tree.map(jnp.asarray, tiny.batch(seed=i % 10)), NO_LIMITS)
             losses.append(float(metrics["loss"]))
     return losses
 

@@ -1,5 +1,7 @@
 """Detectors on series whose troubles are known, and properties that hold on any series."""
 
+import dataclasses
+import json
 import math
 
 import numpy as np
@@ -7,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maxlm.config import freeze
 from maxlm.errors import ConfigError
-from maxlm.monitor.config import SpikeConfig, StuckConfig, WatchConfig
-from maxlm.monitor.detectors import SpikeDetector, Watch, upper_limit
+from maxlm.monitor.config import CorruptionConfig, SpikeConfig, StuckConfig, WatchConfig
+from maxlm.monitor.detectors import NO_LIMITS, Seen, SpikeDetector, Watch, upper_limit
 
 SERIES = st.lists(st.floats(0.1, 1e6), min_size=3, max_size=60)
 
@@ -69,6 +72,18 @@ def test_many_in_a_row():
     loss[200:202] += 1
     loss[300:305] += 1
     assert _alarms(loss, in_a_row=3) == [302]
+
+
+def test_what_is_skipped_is_told_each_time_and_compared_with_the_steps_up_to_two_before():
+    loss = _falling(800)
+    loss[600:603] += 1
+    assert _alarms(loss, policy="skip") == [600, 601, 602]
+    detector = SpikeDetector("loss", SpikeConfig("skip", window=8))
+    for step, value in enumerate(loss[:20]):
+        expected = upper_limit(loss[max(step - 9, 0) : step - 1], 8.0) if step >= 5 else None
+        assert detector.limit(step) == expected
+        detector.look(step, value)
+        assert detector.limit(step) == expected  # whether or not the figures of the step before are there already
 
 
 def test_policy_off():
@@ -158,12 +173,50 @@ def test_a_spike_of_the_gradient_with_its_own_settings():
     )
 
 
+def test_limits_are_of_policies_that_skip():
+    watch = _watch(loss=SpikeConfig("skip", window=8), grad_norm=SpikeConfig("warn", window=8))
+    assert watch.limits(1) == NO_LIMITS
+    for step in range(1, 20):
+        watch.after_step(step, {"loss": 2.0, "grad_norm": 1.0})
+    assert watch.limits(20) == (pytest.approx(2.0 + 8 * 0.01), math.inf)
+
+
+def test_too_much_that_is_skipped_stops_the_run():
+    watch = _watch(loss=SpikeConfig("skip", window=64), max_skipped=2)
+    policies = []
+    for step in range(1, 120):
+        figures = {"loss": 2.0 + 5 * (step in (50, 60, 70)), "grad_norm": 1.0}
+        policies += [alarm.policy for alarm in watch.after_step(step, figures)]
+    assert policies == ["skip", "skip", "stop"]
+
+
+@given(st.lists(st.floats(0.5, 9.0), min_size=20, max_size=60), st.integers(1, 19))
+def test_an_interruption_changes_no_verdict(values, at):
+    """What a checkpoint says was seen gives the same limits and alarms from there on."""
+    config = {"loss": SpikeConfig("skip", window=8, threshold=2.0), "not_finite": "warn", "max_skipped": 3}
+    whole, first = _watch(**config), _watch(**config)
+    for step, value in enumerate(values[:at]):
+        assert whole.after_step(step, _figures(value)) == first.after_step(step, _figures(value))
+    second = _watch(**config)
+    second.remember(freeze(Seen, json.loads(json.dumps(dataclasses.asdict(first.seen())))))
+    for step, value in enumerate(values[at:], at):
+        assert whole.limits(step) == second.limits(step)
+        assert whole.after_step(step, _figures(value)) == second.after_step(step, _figures(value))
+
+
+def _figures(loss: float) -> dict[str, float]:
+    return {"loss": loss if loss < 8.5 else math.nan, "grad_norm": 1.0}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: SpikeConfig(window=1), r"config\.watch: window=1 must be at least 2"),
         (lambda: SpikeConfig(threshold=0), r"threshold=0 above 0"),
         (lambda: SpikeConfig(in_a_row=0), r"in_a_row=0 at least 1"),
+        (lambda: SpikeConfig("skip", in_a_row=2), r"policy=skip decides on each update by itself; in_a_row=2 must be"),
+        (lambda: WatchConfig(domain_loss=SpikeConfig("skip")), r"domain_loss\.policy=skip: .* only after many updates"),
+        (lambda: CorruptionConfig(every=0), r"corruption\.every=0 must be at least 1; policy=off"),
         (lambda: StuckConfig(limit_s=0), r"config\.watch\.stuck\.limit_s=0 must be above 0; policy=off"),
     ],
 )

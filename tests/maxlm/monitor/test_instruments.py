@@ -1,6 +1,7 @@
 """What follows on an alarm, and one run with everything switched on."""
 
 import json
+import math
 import os
 import time
 
@@ -12,7 +13,7 @@ from maxlm.blocks.reader import BlockStore
 from maxlm.errors import ConfigError, UserError
 from maxlm.journal import Journal
 from maxlm.monitor.clock import Clock
-from maxlm.monitor.config import ProfileConfig, SpikeConfig, StuckConfig, WandbConfig, WatchConfig
+from maxlm.monitor.config import CorruptionConfig, ProfileConfig, SpikeConfig, StuckConfig, WandbConfig, WatchConfig
 from maxlm.monitor.instruments import Instruments, MonitorConfig, RollbackWantedError
 from maxlm.monitor.tracking import Tracker
 from maxlm.report.goodput import goodput_of
@@ -30,8 +31,9 @@ class _Bench:
         config = MonitorConfig(ProfileConfig(), WatchConfig(**watch))
         self.instruments = Instruments(config, folder, Clock(), self.journal, ("en",), self.said.append)
 
-    def step(self, step: int, loss: float, grad_norm: float = 1.0) -> dict:
-        return self.instruments.fetch(step, {"loss": np.float32(loss), "grad_norm": np.float32(grad_norm)})
+    def step(self, step: int, loss: float, grad_norm: float = 1.0, again=None) -> dict:
+        figures = {"loss": np.float32(loss), "grad_norm": np.float32(grad_norm)}
+        return self.instruments.fetch(step, figures, again and (lambda: again))
 
     def alarms(self) -> list[dict]:
         return [event for event in self.journal.read() if event["event"] == "alarm"]
@@ -85,9 +87,56 @@ def test_what_is_not_finite_may_be_passed_over(bench):
     on = bench(not_finite="warn", max_not_finite=1)
     on.step(1, float("nan"))
     assert on.said == ["warning: step 1: loss is nan"]
-    with pytest.raises(UserError, match=r"step 2: loss is inf: the run has diverged and stops"):
+    with pytest.raises(
+        UserError, match=r"step 2: loss is inf; 2 of the last 100 .*max_not_finite=1\): the run has diverged and stops"
+    ):
         on.step(2, float("inf"))
     assert [event["value"] for event in on.alarms()] == ["nan", "inf"]
+
+
+def test_a_batch_is_left_out_and_told(bench):
+    on = bench(loss=SpikeConfig("skip", window=8))
+    for step in range(16):
+        on.step(step, 10.0 if step == 15 else 2.0, again=(9.5, 1.0))
+    assert on.said == [
+        "warning: step 15: loss 10 is above 2.08 (median of the steps before: 2); run again, it is 9.5 again: the batch"
+        "; the update is left out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loss", "again", "said"),
+    [
+        (math.nan, (2.0, 1.0), "run again, it is finite this time: a fault that passes"),
+        (math.nan, (math.nan, 1.0), "run again, it is not finite again: the batch or the parameters"),
+        (9.0, (2.0, 1.0), "run again, it is 2 this time: a fault that passes"),
+        (9.0, (8.0, 1.0), "run again, it is 8 again: the batch"),
+    ],
+)
+def test_a_fault_that_passes_is_told_from_one_that_stays(bench, loss, again, said):
+    on = bench(loss=SpikeConfig("rollback", window=8), not_finite="rollback")
+    for step in range(8):
+        on.step(step, 2.0, again=again)
+    with pytest.raises(RollbackWantedError, match=said):
+        on.step(8, loss, again=again)
+    assert on.alarms()[0]["detail"] == said
+
+
+def test_devices_are_checked_now_and_then(bench):
+    on, asked = bench(corruption=CorruptionConfig("warn", every=3)), []
+    for step in range(1, 10):
+        on.instruments.check_devices(step, lambda step=step: asked.append(step) or (["one"] if step == 6 else []))
+    assert asked == [3, 6, 9]
+    assert on.said == ["warning: step 6: number of differences that should not be is 1; one"]
+    assert [event["step"] for event in on.alarms()] == [6]
+
+
+def test_a_broken_device_stops_the_run(bench):
+    on = bench(corruption=CorruptionConfig(every=1))
+    with pytest.raises(
+        UserError, match=r"should not be is 5; 0; 1; 2; and 2 more: the run stops before the next .*host"
+    ):
+        on.instruments.check_devices(4, lambda: list("01234"))
 
 
 def test_a_domain_by_windows(bench):

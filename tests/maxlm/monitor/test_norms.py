@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.monitor.norms import as_scalars, layer_norms, norms_when
 from maxlm.parallel.mesh import batch_sharding
 from maxlm.train.config import TrainSettings
@@ -75,7 +76,7 @@ def test_in_the_step_on_several_devices():
             before, seen = jax.device_get(state.params), []
             for _ in range(2):
                 params = jax.device_get(state.params)
-                state, metrics = step(state, placed)
+                state, metrics = step(state, placed, NO_LIMITS)
                 seen.append(jax.device_get(metrics))
             ends.append(jax.device_get(state.params))
         if not log_norms:

@@ -141,7 +141,7 @@ def test_format_of_another_version(own_copy):
     (path,) = (own_copy / "checkpoints" / "7" / "meta").glob("metadata")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     checkpoints = Checkpoints(own_copy)
-    with pytest.raises(CheckpointError, match="format 99; this program reads 1"):
+    with pytest.raises(CheckpointError, match="format 99, and this program reads up to 2; update"):
         checkpoints.meta(7)
     checkpoints.close()
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.train.config import TrainSettings
 from maxlm.train.hlo import collectives
 from maxlm.train.losses import auto_chunks, next_token_loss, sums_by_domain
@@ -156,7 +157,7 @@ def test_devices_talk_as_often_however_many_chunks(sizes):
         with jax.set_mesh(mesh):
             step = make_train_step(model, tx, schedule, settings, mesh, num_domains=3)
             batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tiny.batch())
-            text = step.lower(abstract_state(model, tx, mesh), batch).compile().as_text()
+            text = step.lower(abstract_state(model, tx, mesh), batch, NO_LIMITS).compile().as_text()
         counted: dict[str, int] = {}
         for one in collectives(text):
             counted[one.kind] = counted.get(one.kind, 0) + one.times

@@ -1,8 +1,8 @@
 """Files that earlier versions wrote are read, and a run of theirs goes on as they would have gone on.
 
 tests/fixtures/format-N.tar.xz was written by the code of that time: a data set of two blocks, and a run over the first
-(embed 8, two layers). 1: blocks of format 1, checkpoints without digests, 2026-11-24. 2: the present formats. When a
-format changes, the fixture of the version before stays, and one of the new version joins it.
+(embed 8, two layers). 1: blocks of format 1, checkpoints without digests. 2: blocks of format 2, checkpoints of format 1
+with digests. 3: the present formats. When one changes, all fixtures stay, and one of the new version joins them.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from maxlm.train.history import journal_of, trained_blocks
 from tests.house.modules import ROOT
 from tests.runs import maxlm
 
-VERSIONS = (1, 2)
+VERSIONS = {1: (1, 1), 2: (2, 1), 3: (2, 2)}  # fixture -> formats of its blocks and its checkpoints
 ROWS = "c36683bf669bcf5d0709057eb1ac7e5bb9c3ac3f018852e3758fab130c7b26b3"  # SHA-256 of both blocks' records
 PARAMS = "b84d944a7a48056976acd806113fe2cdcbef88beb56547a4cc0e3e68a34d524d"  # of names and values, by name
 # What the code of that time found in the next block, having been stopped after the first.
@@ -31,14 +31,14 @@ VALIDATION = [5.931424347559611, 5.878304862976075]
 
 @pytest.fixture(params=VERSIONS)
 def old(request, tmp_path):
-    """(version, folder with data/ and run/)"""
+    """((format of blocks, of checkpoints), folder with data/ and run/)"""
     with tarfile.open(ROOT / "tests" / "fixtures" / f"format-{request.param}.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
-    return request.param, tmp_path
+    return VERSIONS[request.param], tmp_path
 
 
 def test_blocks(old):
-    version, folder = old
+    (version, _), folder = old
     store, digest = BlockStore(folder / "data"), hashlib.sha256()
     assert store.info.format_version == version
     for block in store.finished():
@@ -52,6 +52,7 @@ def test_checkpoints_and_journals(old):
     checkpoints, digest = Checkpoints(old[1] / "run"), hashlib.sha256()
     assert checkpoints.steps() == [4]
     assert checkpoints.meta(4).position == Position(step=4, blocks_done=1, block=1, batch=0, finished_block=0)
+    assert checkpoints.meta(4).format_version == old[0][1]
     assert checkpoints.config(4).model.embed == 8
     stored, _ = checkpoints.stored(4)
     for name in sorted(stored.names):
@@ -79,13 +80,13 @@ def test_a_run_goes_on(old):
 
 
 def test_newer_versions_are_refused(tmp_path):
-    with tarfile.open(ROOT / "tests" / "fixtures" / "format-2.tar.xz") as archive:
+    with tarfile.open(ROOT / "tests" / "fixtures" / "format-3.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     (path,) = tmp_path.glob("run/checkpoints/4/meta/metadata")
     for file in (path, *tmp_path.glob("data/blocks/*/manifest.json"), tmp_path / "data" / "dataset.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 3}))
     checkpoints = Checkpoints(tmp_path / "run")
-    with pytest.raises(CheckpointError, match="format 3; this program reads 1"):
+    with pytest.raises(CheckpointError, match=r"checkpoints/4: format 3, and this program reads up to 2; update maxlm"):
         checkpoints.meta(4)
     checkpoints.close()
     with pytest.raises(DataError, match="data set format 3; this program reads 1 to 2"):

@@ -10,6 +10,7 @@ import pytest
 
 from maxlm.errors import ConfigError
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import batch_sharding
 from maxlm.train.config import OptimizerConfig, TrainSettings
 from maxlm.train.optimizer import RULES, decays, make_optimizer
@@ -213,7 +214,7 @@ def test_every_rule_lowers_the_loss_and_agrees_on_a_mesh(name):
             step = make_train_step(model, tx, schedule, TrainSettings(), mesh, num_domains=2)
             losses[sizes] = []
             for _ in range(6):  # the same rows again and again
-                state, metrics = step(state, jax.device_put(tiny.batch(seed=0), batch_sharding(mesh)))
+                state, metrics = step(state, jax.device_put(tiny.batch(seed=0), batch_sharding(mesh)), NO_LIMITS)
                 losses[sizes].append(float(metrics["loss"]))
     first, split = losses.values()
     np.testing.assert_allclose(split, first, atol=1e-4)

@@ -16,7 +16,7 @@ from maxlm.monitor.config import SpikeConfig, WatchConfig
 from maxlm.report.collect import collect_run
 from maxlm.report.goodput import goodput_of
 from maxlm.train.checkpoint import Checkpoints
-from maxlm.train.config import Config, DataSettings, OptimizerConfig, TrainSettings
+from maxlm.train.config import CheckpointConfig, Config, DataSettings, OptimizerConfig, TrainSettings
 from maxlm.train.history import journal_of, trained_blocks
 from maxlm.train.loop import train
 from maxlm.train.recovery import train_and_recover
@@ -79,12 +79,13 @@ def _by_hand(config: Config, workdir: Path) -> None:
     train(config, workdir, store, devices=devices)
 
 
-def _params(config: Config, workdir: Path) -> dict:
+def _params(config: Config, workdir: Path, step: int | None = None) -> dict:
     model = DecoderFunction(dataclasses.replace(config.model, vocab_size=tiny.VOCAB))
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     place = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # noqa: E731
     checkpoints = Checkpoints(workdir)
-    params = checkpoints.restore_params(checkpoints.steps()[-1], jax.tree.map(place, model.abstract_params()))
+    step = checkpoints.steps()[-1] if step is None else step
+    params = checkpoints.restore_params(step, jax.tree.map(place, model.abstract_params()))
     checkpoints.close()
     return params
 
@@ -104,6 +105,44 @@ def test_a_planted_block_is_left_out(config, tmp_path):
     assert account.starts == 2
     _by_hand(config, tmp_path / "by-hand")
     tiny.assert_equal(_params(config, tmp_path / "run"), _params(config, tmp_path / "by-hand"))
+
+
+@pytest.fixture(scope="module")
+def skipping(config) -> Config:
+    return dataclasses.replace(
+        config,
+        checkpoint=CheckpointConfig(keep=100, every_steps=4),
+        watch=WatchConfig(loss=SpikeConfig("skip", window=32, threshold=4.0), max_skipped=100),
+    )
+
+
+@pytest.fixture(scope="module")
+def skipped(skipping, tmp_path_factory) -> Path:
+    """A run that applies no update of the planted block."""
+    workdir = tmp_path_factory.mktemp("skipped")
+    train(skipping, workdir, BlockStore(skipping.data.dataset), devices=jax.devices()[:1])
+    return workdir
+
+
+def test_updates_of_a_planted_block_are_left_out(skipping, skipped):
+    """Until such a loss has become the usual one, after half a window."""
+    assert trained_blocks(journal_of(skipped)) == [0, 1, 2]
+    alarms = [event for event in journal_of(skipped).read() if event["event"] == "alarm"]
+    assert {event["policy"] for event in alarms} == {"skip"}
+    left_out = {event["step"] for event in alarms if "again: the batch" in event["detail"]}
+    first = PLANTED * ROWS // 2  # the last step before the block
+    assert left_out >= set(range(first + 1, first + 1 + 4))
+    tiny.assert_equal(_params(skipping, skipped, first + 4), _params(skipping, skipped, first))
+
+
+def test_an_interruption_leaves_out_the_same_updates(skipping, skipped, tmp_path):
+    """Killed among the steps that are left out: what was seen before is not forgotten."""
+    shutil.copytree(skipped, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        if int(path.name) > PLANTED * ROWS // 2 + 4:
+            shutil.rmtree(path)
+    train(skipping, tmp_path / "run", BlockStore(skipping.data.dataset), devices=jax.devices()[:1])
+    tiny.assert_equal(_params(skipping, tmp_path / "run"), _params(skipping, skipped))
 
 
 def test_a_run_does_not_go_back_for_ever(config, tmp_path):

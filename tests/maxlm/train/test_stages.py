@@ -17,6 +17,7 @@ from maxlm.blocks.manifest import DatasetInfo
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import CheckpointError, ConfigError
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import MeshConfig, batch_sharding
 from maxlm.report.collect import collect_run
 from maxlm.train.checkpoint import Checkpoints, Position
@@ -203,7 +204,7 @@ def _by_hand(config: Config, blocks: tuple[list[int], ...]) -> TrainState:
             for block in mine:
                 batches = feed.open(block)
                 for index in range(len(batches)):
-                    state, _ = step(state, jax.device_put(batches[index], batch_sharding(mesh)))
+                    state, _ = step(state, jax.device_put(batches[index], batch_sharding(mesh)), NO_LIMITS)
         feed.close()
         seen += steps
     assert state is not None

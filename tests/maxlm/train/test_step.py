@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS, Limits
 from maxlm.parallel.mesh import batch_sharding
 from maxlm.train.config import OptimizerConfig, ScheduleConfig, TrainSettings
 from maxlm.train.optimizer import make_optimizer
@@ -50,7 +51,7 @@ def _run(name: str, optimizer: OptimizerConfig = OptimizerConfig(), peak: float 
         step = make_train_step(model, tx, schedule, SETTINGS, mesh, num_domains=2)
         metrics = []
         for index in range(STEPS):
-            state, values = step(state, jax.device_put(tiny.batch(seed=index), batch_sharding(mesh)))
+            state, values = step(state, jax.device_put(tiny.batch(seed=index), batch_sharding(mesh)), NO_LIMITS)
             metrics.append(jax.device_get(values))
             if optimizer == PLAIN and index < 10:
                 metrics[-1]["gradient"] = jax.device_get(optax.tree.get(state.opt_state, "trace"))
@@ -142,7 +143,7 @@ def test_evaluation_equals_the_training_loss():
     np.testing.assert_allclose(found, _run("one device")[0][0]["domain_nll"], rtol=1e-5)
 
 
-def _step(mesh, settings: TrainSettings, batch, broken: bool = False):
+def _step(mesh, settings: TrainSettings, batch, broken: bool = False, limits: Limits = NO_LIMITS):
     """State and metrics after one update."""
     model, schedule = DecoderFunction(tiny.model()), make_schedule(3e-3, ScheduleConfig(name="constant"), STEPS)
     tx = make_optimizer(OptimizerConfig(), schedule)
@@ -153,7 +154,7 @@ def _step(mesh, settings: TrainSettings, batch, broken: bool = False):
             state = jax.device_put(state, state_shardings(model, tx, mesh))
         before = jax.device_get(state)
         step = make_train_step(model, tx, schedule, settings, mesh, num_domains=2)
-        state, metrics = step(state, jax.device_put(batch, batch_sharding(mesh)))
+        state, metrics = step(state, jax.device_put(batch, batch_sharding(mesh)), limits)
     return before, state, jax.device_get(metrics)
 
 
@@ -180,3 +181,20 @@ def test_an_update_that_is_not_finite_is_not_applied():
     tiny.assert_equal(state.opt_state, before.opt_state)
     assert int(state.step) == 1
     assert _run("one device")[0][0]["skipped"] == 0
+
+
+@pytest.mark.parametrize("limits", [Limits(loss=4.0), Limits(grad_norm=1e-3), Limits(4.0, 1e-3)])
+def test_an_update_beyond_a_limit_is_not_applied(limits):
+    before, state, metrics = _step(tiny.mesh(2, 2, 2), TrainSettings(), tiny.batch(), limits=limits)
+    assert metrics["skipped"] == 1
+    assert 4.0 < metrics["loss"] < 6.0
+    assert 1e-3 < metrics["grad_norm"]
+    tiny.assert_equal((state.params, state.opt_state), (before.params, before.opt_state))
+    assert int(state.step) == 1
+
+
+def test_limits_that_are_kept_change_nothing():
+    _, free, _ = _step(tiny.one_device(), TrainSettings(), tiny.batch())
+    _, state, metrics = _step(tiny.one_device(), TrainSettings(), tiny.batch(), limits=Limits(6.0, 1e6))
+    assert metrics["skipped"] == 0
+    tiny.assert_equal(state, free)

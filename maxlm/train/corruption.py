@@ -1,0 +1,122 @@
+"""Silent data corruption: a device that computes something else than it should, which neither loss nor norm need show.
+
+Bits are compared, as sums of words modulo 2³², which any single flipped bit changes. Every device sums up what it
+holds, so that what differs can be named by device and parameter.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from maxlm.blocks.format import Batch
+from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.mesh import batch_sharding, replicated
+from maxlm.parallel.sharding import param_shardings
+from maxlm.train.config import TrainSettings
+from maxlm.train.step import gradients
+
+_WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}  # by bytes
+
+
+class Probed(NamedTuple):
+    """What a batch gives with some parameters. Sums are of each device and parameter, uint32 `[devices, leaves]`."""
+
+    loss: Any
+    grad_norm: Any
+    gradient_sums: Any
+    param_sums: Any
+
+
+class Probe:
+    """Works a step's loss and gradient out beside training: the state is only read. Compiled when it is first asked."""
+
+    def __init__(self, model: DecoderFunction, settings: TrainSettings, mesh: Mesh):
+        self._mesh, shardings = mesh, param_shardings(mesh, model.param_axes())
+        self._names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(shardings)]
+        shapes = jax.tree.leaves(model.abstract_params())
+        self._twins = [twins(leaf, shape.shape) for leaf, shape in zip(jax.tree.leaves(shardings), shapes, strict=True)]
+
+        def probe(params: dict[str, Any], batch: Batch) -> Probed:
+            (loss, _), grads = gradients(model, settings, params, batch)
+            sums = (device_sums(tree, shardings, mesh) for tree in (grads, params))
+            return Probed(loss, optax.tree.norm(grads), *sums)
+
+        self._probe = jax.jit(probe, in_shardings=(shardings, batch_sharding(mesh)), out_shardings=replicated(mesh))
+
+    def figures(self, params: dict[str, Any], batch: Batch) -> tuple[float, float]:
+        """Loss and norm of the gradient."""
+        found = jax.device_get(self._probe(params, batch))
+        return float(found.loss), float(found.grad_norm)
+
+    def differences(self, params: dict[str, Any], batch: Batch) -> list[str]:
+        """What differs between two goes at the same gradient, and between copies of a parameter on several devices.
+
+        Gradients are not compared on GPUs unless XLA is told to be deterministic: sums that are not in a fixed order
+        are no fault.
+        """
+        first = jax.device_get(self._probe(params, batch))
+        found = _unlike_copies(first.param_sums, self._twins)
+        words = [f"{self._names[leaf]} on {self._device(at)} is not what its copies are" for at, leaf in found]
+        if not _is_deterministic(self._mesh):
+            return words
+        second = jax.device_get(self._probe(params, batch))
+        unlike = np.argwhere(first.gradient_sums != second.gradient_sums)
+        if len(unlike) == 0 and first.loss == second.loss:
+            return words
+        third = jax.device_get(self._probe(params, batch))
+        stays = not np.array_equal(second.gradient_sums, third.gradient_sums)
+        again = "and a third time differently" if stays else "the third time as the second"
+        words += [f"the gradient of {self._names[leaf]} on {self._device(at)} came out twice differently, {again}"
+                  for at, leaf in unlike]  # fmt: skip
+        return words or [f"the loss came out as {first.loss} and as {second.loss}"]
+
+    def _device(self, at: int) -> str:
+        device = self._mesh.devices.flat[at]
+        return f"{device} (process {device.process_index})"
+
+
+def device_sums(tree: Any, shardings: Any, mesh: Mesh) -> jax.Array:
+    """Of each device's part of each leaf the sum of its words, uint32 `[devices, leaves]`, devices as in the mesh."""
+
+    def sums(tree: Any) -> jax.Array:
+        return jnp.stack([_word_sum(leaf) for leaf in jax.tree.leaves(tree)])[None]
+
+    specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
+    everywhere = PartitionSpec(mesh.axis_names)
+    return jax.shard_map(sums, mesh=mesh, in_specs=(specs,), out_specs=everywhere, check_vma=False)(tree)
+
+
+def _word_sum(leaf: jax.Array) -> jax.Array:
+    words = jax.lax.bitcast_convert_type(leaf, _WORDS[leaf.dtype.itemsize])
+    return words.astype(jnp.uint32).sum(dtype=jnp.uint32)
+
+
+def twins(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> np.ndarray:
+    """For each device of the mesh the first one that holds the same part, int `[devices]`."""
+    parts = list(sharding.devices_indices_map(shape).values())
+    return np.array([parts.index(part) for part in parts])
+
+
+def _unlike_copies(sums: np.ndarray, of_leaves: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """(device, leaf) of each part that is not equal to most of its copies; of two, both."""
+    found = []
+    for leaf, first in enumerate(of_leaves):
+        for part in np.unique(first):
+            places = np.flatnonzero(first == part)
+            values, counts = np.unique(sums[places, leaf], return_counts=True)
+            usual = values[counts.argmax()] if 2 * counts.max() > len(places) else None
+            found += [(int(at), leaf) for at in places if len(values) > 1 and sums[at, leaf] != usual]
+    return found
+
+
+def _is_deterministic(mesh: Mesh) -> bool:
+    flags = os.environ.get("XLA_FLAGS", "")
+    asked = re.search(r"--xla_gpu_(deterministic_ops|exclude_nondeterministic_ops)(=true|=1|\s|$)", flags)
+    return mesh.devices.flat[0].platform != "gpu" or asked is not None
