@@ -28,7 +28,10 @@ def parse(raw: bytes, where: object) -> Tokenizer:
         raise DataError(f"{where}: the file is empty; a {TOKENIZER_FILE} was expected")
     try:
         return Tokenizer.from_buffer(raw)
-    except ValueError as error:
+    except BaseException as error:
+        # A bug of the package, met in a damaged file, comes out as a PanicException, which is no Exception.
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+            raise
         raise DataError(f"{where}: damaged, or of another version of tokenizers ({error})") from error
 
 

@@ -99,6 +99,6 @@ def _processor(model: bytes, where: object) -> sentencepiece.SentencePieceProces
         raise DataError(f"{where}: the file is empty; a SentencePiece model was expected")
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
-    except RuntimeError as error:  # SentencePiece knows no other kind
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter: its own message quotes bytes that are no text
         reason = str(error).split("]")[-1].strip() or "it can't be parsed"
         raise DataError(f"{where}: damaged, or no SentencePiece model ({reason})") from error

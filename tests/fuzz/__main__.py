@@ -42,7 +42,7 @@ def main() -> None:
 
     number = arguments.seed
     while time.monotonic() < deadline:
-        tested = seeded(number)(given(cases(reader))(read))
+        tested = seeded(number)(given(cases(reader.files))(read))
         settings(
             max_examples=_ROUND, deadline=None, database=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),

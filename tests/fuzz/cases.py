@@ -33,6 +33,17 @@ class Case:
         return f"Case({{{', '.join(f'{name!r}: {content}' for name, content in shown.items())}}}, seal={self.seal})"
 
 
+class Files:
+    """Valid files: their folder, and name -> (mutator, bytes) of those that a target wants changed."""
+
+    def __init__(self, folder: Path, kinds: dict[str, str]):
+        self.folder, self.contents = folder, {}
+        for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder))
+            if path.is_file() and (kind := _kind(name, kinds)):
+                self.contents[name] = kind, path.read_bytes()
+
+
 class Reader:
     """The process that reads cases of one target; started anew where a case ended it."""
 
@@ -42,11 +53,7 @@ class Reader:
         self.valid, self._number = self._folder / "valid", 0
         self._process: subprocess.Popen[str] | None = None
         self._start()
-        self.files = {  # name -> its mutator, and its bytes
-            name: (kind, path.read_bytes())
-            for path in sorted(self.valid.rglob("*"))
-            if path.is_file() and (kind := _kind(name := str(path.relative_to(self.valid)), TARGETS[target].kinds))
-        }
+        self.files = Files(self.valid, TARGETS[target].kinds)
 
     def _start(self) -> None:
         line = [sys.executable, "-m", "tests.fuzz.worker", self._target, str(self.valid)]
@@ -72,7 +79,7 @@ class Reader:
         shutil.copytree(self.valid, folder)
         try:
             for name, content in case.files.items():
-                _put(folder / name, content)
+                put(folder / name, content)
             return self._judged(folder, case)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -108,7 +115,7 @@ def _kind(name: str, kinds: dict[str, str]) -> str:
     return next((kind for pattern, kind in kinds.items() if fnmatch.fnmatch(name, pattern)), "")
 
 
-def _put(path: Path, content: Content) -> None:
+def put(path: Path, content: Content) -> None:
     path.unlink(missing_ok=True)
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -123,11 +130,11 @@ def _put(path: Path, content: Content) -> None:
 
 
 @st.composite
-def cases(draw: Any, reader: Reader) -> Case:
+def cases(draw: Any, valid: Files) -> Case:
     """One or two files made hostile."""
-    names = draw(st.lists(st.sampled_from(sorted(reader.files)), min_size=1, max_size=2, unique=True))
+    names = draw(st.lists(st.sampled_from(sorted(valid.contents)), min_size=1, max_size=2, unique=True))
     files = {}
     for name in names:
-        kind, valid = reader.files[name]
-        files[name] = mutate_file(draw, valid, MUTATORS[kind])
+        kind, raw = valid.contents[name]
+        files[name] = mutate_file(draw, raw, MUTATORS[kind])
     return Case(files, draw(st.booleans()) and all(isinstance(content, bytes) for content in files.values()))

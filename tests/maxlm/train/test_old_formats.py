@@ -1,7 +1,7 @@
 """Files that earlier versions wrote are read, and a run of theirs goes on as they would have gone on.
 
 tests/fixtures/format-N.tar.xz was written by the code of that time: a data set of two blocks, and a run over the first
-(embed 8, two layers). 1: blocks of format 1, checkpoints without digests. 2: blocks of format 2, checkpoints of format 1
+(embed 8, two layers). 1: blocks of format 1, checkpoints without digests. 2: blocks of 2, checkpoints of format 1
 with digests. 3: the present formats. When one changes, all fixtures stay, and one of the new version joins them.
 """
 
