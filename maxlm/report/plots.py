@@ -57,7 +57,13 @@ def step_times(record: RunRecord) -> str:
     def draw(axes: Axes) -> None:
         lines = [line for line in record.metrics if "step_s/p50" in line]
         for color, name in zip(_cycle(), ("p50", "p90", "p99", "max"), strict=False):
-            axes.plot(_steps(lines), [m[f"step_s/{name}"] for m in lines], color=color, linewidth=1, label=name)
+            axes.plot(
+                _steps(lines),
+                [m.get(f"step_s/{name}", float("nan")) for m in lines],
+                color=color,
+                linewidth=1,
+                label=name,
+            )
         axes.set_ylabel("seconds a step")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, ncols=4)
@@ -121,7 +127,9 @@ def domains_of(record: RunRecord) -> list[str]:
 
 
 def _line(axes: Axes, record: RunRecord, key: str, label: str, zero: bool = False) -> None:
-    axes.plot(_steps(record.metrics), [m[key] for m in record.metrics], color=COLORS[0], linewidth=1.2)
+    axes.plot(
+        _steps(record.metrics), [m.get(key, float("nan")) for m in record.metrics], color=COLORS[0], linewidth=1.2
+    )
     _mark_rollbacks(axes, record)
     axes.set_ylabel(label)
     if zero:
