@@ -8,11 +8,18 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+_MOST_CHARACTERS = 1000  # of a message: a file that others made may hold a value of a gigabyte
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nobody made a mistake, and the same command may well succeed
 
 
 class UserError(Exception):
-    """A mistake or a fault outside the program. The message names the file, key or row, and the way out."""
+    """A mistake or a fault outside the program. The message names the file, key or row, and the way out.
+
+    Whatever it quotes, it is one line of a bounded length that can do nothing to a terminal.
+    """
+
+    def __init__(self, message: object = ""):
+        super().__init__(_one_line(str(message)))
 
 
 class ConfigError(UserError):
@@ -41,6 +48,16 @@ class StoppedError(UserError):
 
 class DiskFullError(UserError):
     """The file system refused a write for want of space."""
+
+
+def _one_line(text: str) -> str:
+    """`text` with what is no sign that prints escaped, and its middle left out where it is long."""
+    if len(text) > _MOST_CHARACTERS:
+        head, tail = text[: _MOST_CHARACTERS * 2 // 3], text[-_MOST_CHARACTERS // 4 :]
+        text = f"{head} … ({len(text) - len(head) - len(tail):,} characters) … {tail}"
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

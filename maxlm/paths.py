@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +13,9 @@ from etils import epath
 from maxlm.errors import DataError, UserError
 
 PathLike = str | os.PathLike[str]
+# What is parsed as one JSON value, or as a tokenizer, takes some tens of times its size while that is done.
+MOST_BYTES = 64 << 20
+_MOST_LEVELS = 100  # of lists and objects in one another; what walks through them may then call itself
 
 
 def as_path(path: PathLike) -> epath.Path:
@@ -55,22 +59,70 @@ def sync_directory(path: PathLike) -> None:
 
 def write_json(path: PathLike, value: Any) -> None:
     """Writes `value` as readable JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a character, which only an escape can carry
+            text = json.dumps(value, indent=2)
+    write_atomic(path, text + "\n")
+
+
+def is_regular(path: PathLike) -> bool:
+    """Whether `path` is a file whose reading ends: no folder, no pipe, no device. Objects in a bucket all are."""
+    return not is_local(path) or (os.path.exists(path) and stat.S_ISREG(os.stat(path).st_mode))
+
+
+def read_whole(path: PathLike, what: str, most_bytes: int | None = MOST_BYTES) -> bytes:
+    """The bytes of a file that others may have made; `what` names it in errors, `most_bytes` None means any size.
+
+    Raises:
+      DataError: the file is missing, is no regular file (a pipe would be waited for, and a device has no end), is
+        larger than `most_bytes`, or may not be read.
+    """
+    path = as_path(path)
+    try:
+        size = os.stat(path).st_size if is_local(path) else path.stat().length
+        if not is_regular(path):
+            raise DataError(f"{path}: not a regular file ({what})")
+        if most_bytes is not None and size > most_bytes:
+            raise DataError(f"{path}: {size:,} bytes; {what} has {most_bytes:,} at most")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file ({what})") from error
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({what}): {error.strerror or error}") from error
+
+
+def parse_json(raw: bytes, path: object, what: str) -> Any:
+    """The JSON value that a file's bytes are.
+
+    Raises:
+      DataError: it is none, or one within another within another, too deep for us.
+    """
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({what}): {error}") from error
+    level: list[Any] = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [item for held in level for item in _held_by(held)]
+        if not level:
+            return value
+    raise DataError(f"{path}: more than {_MOST_LEVELS} lists or objects in one another ({what})")
+
+
+def _held_by(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def read_json(path: PathLike, what: str) -> dict[str, Any]:
     """Reads a JSON object; `what` names it in errors.
 
     Raises:
-      DataError: the file is missing, is not JSON, or is not an object.
+      DataError: the file can't be read (see `read_whole`), is not JSON, or is not an object.
     """
-    path = as_path(path)
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file ({what})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({what}): {error}") from error
+    value = parse_json(read_whole(path, what), path, what)
     if not isinstance(value, dict):
         raise DataError(f"{path}: {what} should be a JSON object, found {type(value).__name__}")
     return value

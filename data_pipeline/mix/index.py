@@ -13,6 +13,7 @@ import io
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -76,7 +77,7 @@ def open_index(
     print_of = [[path.name, *_stat(path)] for path in paths]
     marker = folder / "index.json"
     asked = {"scores": sorted(scores), "marks": sorted(marks)}
-    found = read_json(marker, "index of documents") if marker.exists() else {}
+    found = _read(marker) if marker.exists() else {}
     same = (found.get("version"), found.get("partitions"), found.get("holdout")) == (
         indexing.VERSION,
         print_of,
@@ -87,7 +88,7 @@ def open_index(
             asked = {key: sorted({*names, *found[key]}) for key, names in asked.items()}
         with exclusive(as_path(dataset) / "index.lock", _BUSY.format(dataset)):
             indexing.build(folder, paths, {"partitions": print_of, "holdout": holdout, **asked})
-        found = read_json(marker, "index of documents")
+        found = _read(marker)
     groups = _array(folder, "row_groups")
     index = Index(
         names={name: tuple(found["names"][name]) for name in NAMED},
@@ -119,6 +120,13 @@ def _stat(path: epath.Path) -> tuple[int, float]:
         return found.st_size, found.st_mtime_ns
     found = path.stat()
     return found.length, found.mtime
+
+
+def _read(marker: epath.Path) -> dict[str, Any]:
+    try:
+        return read_json(marker, "index of documents")
+    except DataError as error:
+        raise DataError(f"{error}; remove {marker.parent}, it is made again") from error
 
 
 def _array(folder: epath.Path, name: str) -> np.ndarray:

@@ -37,6 +37,7 @@ from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.paths import PathLike, as_path, read_json, write_json
 
 T = TypeVar("T")
+_FORMAT = 2  # 1 was one database of tensorstore's
 _JOURNAL_CHUNK = 1 << 20
 _READERS = 16  # plans read at a time: in a bucket each takes a while
 
@@ -92,7 +93,9 @@ class Ledger:
         if not path.exists():
             raise DataError(f"{path.parent}: no ledger; maxlm-data produce begins one")
         found = read_json(path, "ledger")
-        return cls(dataset, str(found["digest"]), int(found["documents"]))
+        if not isinstance(found.get("documents"), int) or found["documents"] < 0:
+            raise DataError(f"{path}: damaged: no number of documents")
+        return cls(dataset, str(found.get("digest")), found["documents"])
 
     def uses(self, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Uses of the documents [begin, end), uint16."""
@@ -261,13 +264,20 @@ class Ledger:
 
     def _pin(self, digest: str, documents: int) -> None:
         """Holds the ledger to the documents that it began with."""
-        path, now = self.folder / "ledger.json", {"digest": digest, "documents": documents}
+        path, now = self.folder / "ledger.json", {"digest": digest, "documents": documents, "format_version": _FORMAT}
+        if (self.folder / "manifest.ocdbt").exists():
+            raise DataError(
+                f"{self.folder}: one database, the format before the present one, which is not read; keep on with the "
+                "version that began it, or remove ledger, blocks, validation and dataset.json to begin anew"
+            )
         if not path.exists():
             with naming_full_disk("the ledger", self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_json(path, now)
             return
-        began = read_json(path, "ledger")
+        began = {"format_version": _FORMAT} | read_json(path, "ledger")  # the first ones left it unsaid
+        if began["format_version"] != _FORMAT:
+            raise DataError(f"{path}: format {began['format_version']}; this program reads {_FORMAT}")
         if began != now:
             raise DataError(
                 f"{self.folder}: the documents changed since the first block was made ({began.get('documents')} then, "

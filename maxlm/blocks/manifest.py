@@ -11,6 +11,8 @@ from maxlm.errors import ConfigError, DataError
 from maxlm.paths import PathLike, as_path, read_json, write_json
 
 READABLE = (1, FORMAT_VERSION)  # 1 knew rows of one length and blocks of one size: see `_modern`
+MOST_TOKENS = 1 << 62  # of a block, and places in a row: what array indices can count
+_LENGTH = re.compile("0|[1-9][0-9]{0,17}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")  # a file of the block's own folder, never a way out of it
 
 
@@ -103,6 +105,10 @@ class Manifest:
         for shard in self.shards:
             if not _PLAIN_NAME.fullmatch(shard.file):
                 raise DataError(f"{where}: {shard.file!r} is no plain file name")
+            if shard.rows < 0:
+                raise DataError(f"{where}: {shard.file} has {shard.rows} rows")
+        if not 0 < self.seq_len <= MOST_TOKENS or self.capacity > MOST_TOKENS:
+            raise DataError(f"{where}: more places than can be counted")
         if sum(shard.rows for shard in self.shards) != self.rows:
             raise DataError(f"{where}: the shards' rows do not sum to {self.rows}")
         for length in self.rows_by_length:
@@ -156,8 +162,12 @@ class DatasetInfo:
         """Raises DataError for another format version, lengths that can't be, or too many domains."""
         if self.format_version not in READABLE:
             raise DataError(f"{where}: data set format {self.format_version}; this program reads {_readable()}")
-        if not self.rows or any(not length.isdecimal() for rows in self.rows for length in rows):
+        if not self.rows or any(not _LENGTH.fullmatch(length) for rows in self.rows for length in rows):
             raise DataError(f"{where}: no rows of any length")
+        if any(not 0 <= count <= MOST_TOKENS for rows in self.rows for count in rows.values()):
+            raise DataError(f"{where}: rows without a number that can be")
+        if not 0 < self.vocab_size <= 1 << 32:
+            raise DataError(f"{where}: vocab_size {self.vocab_size}; a token takes 32 bits at most")
         if any(length < 1 or self.seq_len % length for length in self.lengths):
             raise DataError(f"{where}: rows of {self.lengths} do not all divide seq_len {self.seq_len}")
         if len(self.domains) >= PADDING_DOMAIN:

@@ -1,7 +1,6 @@
 """Reads the blocks of a data set: lists them, verifies them, gives their rows at random."""
 
 import itertools
-import json
 import os
 import re
 import time
@@ -18,7 +17,7 @@ from maxlm.blocks.manifest import DatasetInfo, Manifest, load_dataset, load_mani
 from maxlm.blocks.writer import file_digest
 from maxlm.errors import DamagedBlockError, DataError
 from maxlm.journal import Journal
-from maxlm.paths import PathLike, as_path, write_json
+from maxlm.paths import PathLike, as_path, is_regular, read_json, write_json
 
 # Rows are read at random: reading ahead in a shard would be for nothing.
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
@@ -32,13 +31,13 @@ class Records:
     which takes 200 µs a batch where the reading takes 10 µs a row.
     """
 
-    def __init__(self, paths: Sequence[str], rows: Sequence[int]):
-        """`rows`: how many records each of `paths` holds.
+    def __init__(self, paths: Sequence[str], rows: Sequence[int], row_bytes: int):
+        """`rows`: how many records each of `paths` holds; `row_bytes`: of each of them.
 
         Raises:
           DataError: a shard is missing, is damaged, or holds another number of records.
         """
-        self._paths, self._rows = list(paths), list(rows)
+        self._paths, self._rows, self._row_bytes = list(paths), list(rows), row_bytes
         self._ends = np.array(list(itertools.accumulate(rows)), np.int64)
         self._readers = [ArrayRecordReader(path, _OPTIONS) for path in paths]
         for path, reader, count in zip(paths, self._readers, rows, strict=True):
@@ -72,11 +71,16 @@ class Records:
             except RuntimeError as error:  # array_record knows no other kind
                 raise DataError(f"{self._paths[shard]}: can't be read ({error})") from error
             for i, record in zip(members, records, strict=True):
+                if len(record) != self._row_bytes:
+                    raise DataError(
+                        f"{self._paths[shard]}: a record of {len(record)} bytes where rows take {self._row_bytes}: it "
+                        "belongs to another data set or is damaged"
+                    )
                 found[i] = record
         return found
 
-    def __reduce__(self) -> tuple[type, tuple[list[str], list[int]]]:
-        return type(self), (self._paths, self._rows)  # readers are opened anew in another process
+    def __reduce__(self) -> tuple[type, tuple[list[str], list[int], int]]:
+        return type(self), (self._paths, self._rows, self._row_bytes)  # readers are opened anew in another process
 
 
 class BlockStore:
@@ -136,6 +140,8 @@ class BlockStore:
             path = self.folder(block) / shard.file
             if not path.exists():
                 raise DamagedBlockError(f"{path}: the manifest names this shard, but it is not there")
+            if not is_regular(path):
+                raise DamagedBlockError(f"{path}: not a regular file")
             if file_digest(path) != shard.sha256:
                 raise DamagedBlockError(f"{path}: damaged (its SHA-256 is not the manifest's)")
         return manifest
@@ -147,7 +153,7 @@ class BlockStore:
     def redraws(self) -> list[int]:
         """The first block of each such wish: all from it on are meant."""
         events = Journal(self.dataset / "journal.jsonl").read()
-        return [int(event["from_block"]) for event in events if event["event"] == "redraw"]
+        return [event["from_block"] for event in events if event["event"] == "redraw"]
 
     def ready(self, block: int) -> bool:
         """Whether the block is finished, and not one that is to be made anew."""
@@ -179,7 +185,9 @@ class BlockStore:
         length = length or self.info.seq_len
         shards = [shard for shard in self.manifest(block).shards if shard.seq_len == length]
         paths = [os.fspath(self.folder(block) / shard.file) for shard in shards]
-        return Records(paths, [shard.rows for shard in shards])
+        if odd := [path for path in paths if not is_regular(path)]:  # what array_record would wait for, for ever
+            raise DataError(f"{odd[0]}: missing or damaged: not a regular file")
+        return Records(paths, [shard.rows for shard in shards], self.info.format_of(length).row_bytes)
 
 
 def skips(dataset: PathLike) -> set[tuple[int, str]]:
@@ -188,18 +196,15 @@ def skips(dataset: PathLike) -> set[tuple[int, str]]:
     Raises:
       DataError: a skip without a block's number.
     """
-    journal = Journal(as_path(dataset) / "journal.jsonl")
     skipped: set[tuple[int, str]] = set()
-    for event in journal.read():
+    for event in Journal(as_path(dataset) / "journal.jsonl").read():
         if event["event"] not in ("skip", "unskip"):
             continue
-        block, reader = event.get("block"), str(event.get("reader"))
-        if not isinstance(block, int):
-            raise DataError(f"{journal.path}: a skip without the number of a block: {event}")
+        said = event["block"], str(event.get("reader"))
         if event["event"] == "skip":
-            skipped.add((block, reader))
+            skipped.add(said)
         else:
-            skipped.discard((block, reader))
+            skipped.discard(said)
     return skipped
 
 
@@ -240,11 +245,11 @@ def reading_positions(dataset: PathLike) -> dict[str, ReaderPosition]:
     positions = {}
     for path in sorted(folder.glob("*.json")) if folder.exists() else []:
         try:
-            value = json.loads(path.read_text())
+            value = read_json(path, "a reader's position")
             oldest = int(value.get("oldest", 0))
             positions[Path(path).stem] = ReaderPosition(int(value["block"]), bool(value["finished"]), oldest)
-        except FileNotFoundError:  # removed since it was listed
-            continue
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (DataError, ValueError, KeyError, TypeError, OverflowError) as error:
+            if not path.exists():  # removed since it was listed
+                continue
             raise DataError(f"{path}: not a reader's position ({error}); remove it") from error
     return positions

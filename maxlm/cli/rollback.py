@@ -5,7 +5,8 @@ import argparse
 from maxlm.blocks.reader import BlockStore
 from maxlm.config import Overrides
 from maxlm.errors import CheckpointError, UserError
-from maxlm.paths import PathLike, as_path, exclusive, read_json
+from maxlm.paths import PathLike, as_path, exclusive
+from maxlm.report.collect import read_config
 from maxlm.train.checkpoint import Checkpoints
 from maxlm.train.history import journal_of, standing
 from maxlm.train.rollback import Rollback, cost_of, plan_rollback, prune, roll_back, undo_rollback
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         raise UserError("--skip, --redraw and --lr-scale go with --to-block")
     if not (workdir / "config.json").exists():
         raise CheckpointError(f"{workdir}: not a run (no config.json)")
-    dataset = read_json(workdir / "config.json", "config of the run")["data"]["dataset"]
+    dataset = read_config(workdir)["data"]["dataset"]
     with exclusive(workdir / ".lock", f"{workdir}: this run is training; stop it first (Ctrl-C, or kill)"):
         if arguments.prune:
             print(f"{prune(workdir) / 1e6:,.1f} MB freed; the rollbacks before can't be undone any more")

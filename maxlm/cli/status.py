@@ -44,7 +44,7 @@ def _summary(record: RunRecord) -> Table:
     rows = {
         "state": record.state,
         "step": f"{record.step} of {record.total_steps}" if record.total_steps else str(record.step),
-        "blocks done": f"{record.blocks_done} of {record.config['data']['num_blocks']}",
+        "blocks done": f"{record.blocks_done} of {record.config['data'].get('num_blocks', 'as many as there are')}",
         "stage": record.stages[-1]["stage"] if record.stages else "the only one",
         "left out": ", ".join(map(str, record.skipped)) or "none",
         "checkpoints": ", ".join(map(str, record.checkpoints)) or "none",
@@ -55,10 +55,11 @@ def _summary(record: RunRecord) -> Table:
     if record.metrics:
         last = record.metrics[-1]
         rows["loss"] = f"{last['loss']:.4f} at step {last['step']}"
-        rows["tokens/s"] = (
-            f"{last['tokens_per_s']:,.0f} (MFU {last['mfu']:.1%}, waits for data {last['data_wait_share']:.2%})"
-        )
-        if "step_s/p50" in last:
+        if {"tokens_per_s", "mfu", "data_wait_share"} <= last.keys():
+            rows["tokens/s"] = (
+                f"{last['tokens_per_s']:,.0f} (MFU {last['mfu']:.1%}, waits for data {last['data_wait_share']:.2%})"
+            )
+        if all(f"step_s/{name}" in last for name in ("p50", "p90", "p99", "max")):
             rows["a step"] = "  ".join(
                 f"{name} {last[f'step_s/{name}']:.3g} s" for name in ("p50", "p90", "p99", "max")
             )

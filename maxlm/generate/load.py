@@ -46,7 +46,7 @@ def load_model(
     checkpoints = Checkpoints(workdir)
     step = choose_step(checkpoints, step)
     meta = checkpoints.meta(step)
-    config = dataclasses.replace(configs.freeze(Config, meta.config), mesh=MeshConfig())
+    config = dataclasses.replace(checkpoints.config(step), mesh=MeshConfig())
     config = configs.with_overrides(config, overrides)
     devices = make_mesh(config.mesh)
     model = DecoderFunction(config.model)

@@ -16,6 +16,7 @@ _GPT2_SIZES = {
     "vocab_size": "vocab_size", "embed": "n_embd", "num_layers": "n_layer", "num_heads": "n_head",
     "max_positions": "n_positions",
 }  # fmt: skip
+_MOST, _MOST_LAYERS = 1 << 32, 1 << 14  # of any size; what a file says is not made room for
 _GELU_TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 # Options with one value that our decoder computes; the first is what a config means that leaves the key out.
 _ONLY: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -71,17 +72,20 @@ def config_from_hf(values: dict[str, Any], where: object) -> Described:
       DataError: a key is missing or of the wrong type.
     """
     kind = values.get("model_type")
-    if kind not in MODEL_TYPES:
+    if not isinstance(kind, str) or kind not in MODEL_TYPES:
         raise ConfigError(
             f"{where}: model_type {kind!r} is no decoder known here{did_you_mean(str(kind), MODEL_TYPES)}"
         )
     _refuse_foreign(values, kind, where)
     for key, supported in _ONLY[kind].items():
         _check_only(values, key, supported, where)
-    fields = _gpt2_fields(values, where) if kind == "gpt2" else _llama_fields(values, kind, where)
-    fields["init_std"] = _number(values, "initializer_range", where, 0.02)
-    max_length = fields.get("max_positions") or _whole(values, "max_position_embeddings", where)
-    return Described(kind, ModelConfig(**fields), max_length)
+    try:
+        fields = _gpt2_fields(values, where) if kind == "gpt2" else _llama_fields(values, kind, where)
+        fields["init_std"] = _number(values, "initializer_range", where, 0.02)
+        max_length = fields.get("max_positions") or _whole(values, "max_position_embeddings", where)
+        return Described(kind, ModelConfig(**fields), max_length)
+    except ConfigError as error:
+        raise error if str(where) in str(error) else ConfigError(f"{where}: {error}") from error
 
 
 def _refuse_foreign(values: dict[str, Any], kind: str, where: object) -> None:
@@ -89,7 +93,7 @@ def _refuse_foreign(values: dict[str, Any], kind: str, where: object) -> None:
         if values.get(key):
             raise ConfigError(f"{where}: {key}: the model needs {reason}")
     wanted, named = MODEL_TYPES[kind][0], values.get("architectures") or [MODEL_TYPES[kind][0]]
-    if wanted not in named:
+    if not isinstance(named, list) or wanted not in named:
         raise ConfigError(f"{where}: architectures={named!r} is not supported; of {kind} only {wanted!r} is")
 
 
@@ -100,7 +104,7 @@ def _check_only(values: dict[str, Any], key: str, supported: tuple[Any, ...], wh
 
 
 def _llama_fields(values: dict[str, Any], kind: str, where: object) -> dict[str, Any]:
-    fields: dict[str, Any] = {field: _whole(values, key, where) for field, key in _SIZES.items()}
+    fields: dict[str, Any] = {field: _size(values, key, where) for field, key in _SIZES.items()}
     fields["num_kv_heads"] = _whole(values, "num_key_value_heads", where, fields["num_heads"])
     usual = 128 if kind == "qwen3" else fields["embed"] // fields["num_heads"]
     fields["head_dim"] = _whole(values, "head_dim", where, usual)
@@ -130,6 +134,8 @@ def _window(values: dict[str, Any], kind: str, num_layers: int, where: object) -
         first = _whole(values, "max_window_layers", where, 28) if kind.startswith("qwen") else 0
         windowed = [layer >= first for layer in range(num_layers)]
     if types := values.get("layer_types"):
+        if not isinstance(types, list) or not all(isinstance(name, str) for name in types):
+            raise DataError(f"{where}: layer_types should be a list of names, found {types!r}")
         windowed = [name == "sliding_attention" for name in types]
         if unknown := set(types) - {"sliding_attention", "full_attention"}:
             raise ConfigError(f"{where}: layer_types names {sorted(unknown)[0]!r}, which is not supported")
@@ -144,7 +150,7 @@ def _rope(values: dict[str, Any], where: object) -> dict[str, Any]:
     if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
         raise ConfigError(f"{where}: RoPE parameters that differ between layers are not supported")
     base = _number({"rope_theta": values.get("rope_theta")} | found, "rope_theta", where, 1e4)
-    name = found.get("rope_type", found.get("type")) or "default"
+    name = str(found.get("rope_type", found.get("type")) or "default")
     kind = "none" if name == "default" else name
     if kind not in _ROPE_KEYS:
         known = ", ".join(["default", *[key for key in _ROPE_KEYS if key != "none"]])
@@ -161,7 +167,7 @@ def _rope(values: dict[str, Any], where: object) -> dict[str, Any]:
 
 
 def _gpt2_fields(values: dict[str, Any], where: object) -> dict[str, Any]:
-    fields: dict[str, Any] = {field: _whole(values, key, where) for field, key in _GPT2_SIZES.items()}
+    fields: dict[str, Any] = {field: _size(values, key, where) for field, key in _GPT2_SIZES.items()}
     if fields["embed"] % fields["num_heads"]:
         raise DataError(f"{where}: n_embd={fields['embed']} is no multiple of n_head={fields['num_heads']}")
     return fields | {
@@ -181,15 +187,27 @@ def _whole(values: dict[str, Any], key: str, where: object, default: int | None 
     value = default if values.get(key) is None else values[key]
     if value is None:
         raise DataError(f"{where}: lacks {key!r}, a whole number; is it a model's config.json?")
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise DataError(f"{where}: {key} should be a whole number, found {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise DataError(f"{where}: {key} should be a whole number, found {_shown(value)}")
     return value
+
+
+def _size(values: dict[str, Any], key: str, where: object) -> int:
+    value = _whole(values, key, where)
+    if not 0 < value <= (_MOST_LAYERS if "layer" in key else _MOST):
+        raise DataError(f"{where}: {key}={value}: no model has such a size")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """`value`, unless it is a number that Python would not write out."""
+    return "one of many digits" if isinstance(value, int) and abs(value) > 1 << 64 else repr(value)
 
 
 def _number(values: dict[str, Any], key: str, where: object, default: float | None = None) -> float:
     value = default if values.get(key) is None else values[key]
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise DataError(f"{where}: {key} should be a number, found {value!r}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _MOST:
+        raise DataError(f"{where}: {key} should be a number, found {_shown(value)}")
     return float(value)
 
 

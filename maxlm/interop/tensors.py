@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from maxlm.errors import ConfigError, DataError
-from maxlm.paths import PathLike, as_path, is_local, read_json
+from maxlm.paths import PathLike, as_path, is_local, is_regular, read_json
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # TensorFlow's names of a norm's weights, still found in old checkpoints such as bert-base-uncased.
@@ -115,6 +115,8 @@ class Tensors:
         path = self.folder / file
         if not path.exists():
             raise DataError(f"{path}: no such file, though {INDEX} names it; copy all shards")
+        if not is_regular(path):
+            raise DataError(f"{path}: not a regular file")
         try:
             if is_local(path):
                 return safetensors.safe_open(str(path), "numpy")

@@ -4,12 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tokenizers import Tokenizer as Inner
-
 from maxlm.errors import ConfigError, DataError
-from maxlm.paths import PathLike, as_path, read_json, write_atomic, write_json
+from maxlm.paths import PathLike, as_path, read_json, read_whole, write_atomic, write_json
 from maxlm.tokenizer.base import MODEL_FILES, Tokenizer
-from maxlm.tokenizer.huggingface import SETTINGS_FILE, TOKENIZER_FILE, special_of
+from maxlm.tokenizer.huggingface import SETTINGS_FILE, TOKENIZER_FILE, parse, special_of
 from maxlm.tokenizer.load import load_tokenizer
 
 # What belongs to a tokenizer there; all else in a folder is left.
@@ -37,7 +35,7 @@ def import_tokenizer(source: PathLike, target: PathLike, config: Mapping[str, An
     found = [name for name in FILES if (source / name).exists()]
     if not {*MODEL_FILES[:2]} & {*found}:
         raise DataError(f"{source}: neither {MODEL_FILES[0]} nor {MODEL_FILES[1]}; --tokenizer names another folder")
-    files: dict[str, bytes] = {name: (source / name).read_bytes() for name in found}
+    files: dict[str, bytes] = {name: read_whole(source / name, "a tokenizer") for name in found}
     values = read_json(source / SETTINGS_FILE, "settings of a tokenizer") if SETTINGS_FILE in files else {}
     if values.get("auto_map"):
         raise ConfigError(f"{source / SETTINGS_FILE}: auto_map: the tokenizer needs code of its own, which is not run")
@@ -54,20 +52,17 @@ def import_tokenizer(source: PathLike, target: PathLike, config: Mapping[str, An
         for name in files:
             (target / name).unlink(missing_ok=True)
         raise
-    tokenizer.bos_before_prompts = _adds_bos(values, files.get(TOKENIZER_FILE), tokenizer.bos_id)
+    tokenizer.bos_before_prompts = _adds_bos(values, files.get(TOKENIZER_FILE), tokenizer.bos_id, source)
     tokenizer.describe(target, origin=str(source))
     return tokenizer
 
 
 def _with_ends(values: dict[str, Any], model: bytes, config: Mapping[str, Any], where: object) -> dict[str, Any]:
     """The settings with BOS and EOS named."""
-    bos, eos, *_ = special_of(values)
+    bos, eos, *_ = special_of(values, where)
     if bos and eos:
         return values
-    try:
-        inner = Inner.from_buffer(model)
-    except ValueError as error:
-        raise DataError(f"{where}/{TOKENIZER_FILE}: damaged, or of another version of tokenizers ({error})") from error
+    inner = parse(model, f"{where}/{TOKENIZER_FILE}")
 
     def by_id(key: str) -> str | None:
         found = config.get(key)
@@ -79,13 +74,13 @@ def _with_ends(values: dict[str, Any], model: bytes, config: Mapping[str, Any], 
     return values | {key: name for key, name in (("bos_token", bos), ("eos_token", eos)) if name}
 
 
-def _adds_bos(values: dict[str, Any], model: bytes | None, bos_id: int) -> bool:
+def _adds_bos(values: dict[str, Any], model: bytes | None, bos_id: int, where: object) -> bool:
     """Whether texts begin with BOS where this tokenizer comes from."""
     if isinstance(values.get("add_bos_token"), bool):
         return values["add_bos_token"]
     if model is None:
         return True  # SentencePiece alone: Llama 2 and Mistral
-    return Inner.from_buffer(model).encode("a", add_special_tokens=True).ids[:1] == [bos_id]
+    return parse(model, f"{where}/{TOKENIZER_FILE}").encode("a", add_special_tokens=True).ids[:1] == [bos_id]
 
 
 def export_tokenizer(source: PathLike, target: PathLike) -> None:
@@ -100,12 +95,13 @@ def export_tokenizer(source: PathLike, target: PathLike) -> None:
     files = tokenizer.files()  # a folder of an older version may lack the Hugging Face form
     for name in FILES:
         if (source / name).exists() or name in files:
-            write_atomic(target / name, (source / name).read_bytes() if (source / name).exists() else files[name])
+            raw = read_whole(source / name, "a tokenizer") if (source / name).exists() else files[name]
+            write_atomic(target / name, raw)
     path = target / TOKENIZER_FILE
     if path.exists() and tokenizer.bos_before_prompts:
         values = read_json(path, "a tokenizer")
         if values.get("post_processor") is None:
-            bos = special_of(read_json(target / SETTINGS_FILE, "settings of a tokenizer"))[0]
+            bos = special_of(read_json(target / SETTINGS_FILE, "settings of a tokenizer"), target)[0]
             write_json(path, values | {"post_processor": _bos_first(bos, tokenizer.bos_id)})
 
 

@@ -1,13 +1,13 @@
 """From a run's folder to tables: reads files only, so that it works on a laptop beside a run on a cluster."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from etils import epath
 
+from maxlm.errors import DataError
 from maxlm.journal import Journal, without_undone
-from maxlm.paths import PathLike, as_path, read_json
+from maxlm.paths import PathLike, as_path, parse_json, read_json, read_whole
 
 # Metrics of memory, which a run has either for its devices or, on a CPU, for its process; of the first host.
 MEMORY = {
@@ -62,21 +62,35 @@ def collect_run(workdir: PathLike) -> RunRecord:
       DataError: a file is missing or damaged.
     """
     workdir = as_path(workdir)
-    record = RunRecord(workdir, read_json(workdir / "config.json", "config of the run"), "not started")
+    record = RunRecord(workdir, read_config(workdir), "not started")
     for event in without_undone(Journal(workdir / "journal.jsonl").read()):
         _apply(record, event)
     folder = workdir / "checkpoints"
     record.checkpoints = sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
     _read_metrics(record, workdir / "metrics" / "metrics.jsonl")
-    record.hosts = read_lines(workdir / "metrics" / "hosts.jsonl")
+    record.hosts = read_lines(workdir / "metrics" / "hosts.jsonl", per_host=True)
     return record
+
+
+def read_config(workdir: PathLike) -> dict[str, Any]:
+    """RUN/config.json, which names the data set that the run reads.
+
+    Raises:
+      DataError: it is missing or damaged, or names none.
+    """
+    path = as_path(workdir) / "config.json"
+    values = read_json(path, "config of the run")
+    data = values.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("dataset"), str) or "\0" in data["dataset"]:
+        raise DataError(f"{path}: no config of a run: config.data.dataset is no path")
+    return values
 
 
 def _apply(record: RunRecord, event: dict[str, Any]) -> None:
     name = event["event"]
     if name in ("run_started", "resumed"):
         record.state, record.step = "training, or stopped without a word", event["step"]
-        record.total_steps = event["total_steps"]
+        record.total_steps = event.get("total_steps", record.total_steps)
         _undo_blocks(record, event["step"])
     elif name == "branched":
         record.blocks_before, record.begins_trained = event["blocks_done"], event["step"]
@@ -89,7 +103,7 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
         record.step = event["step"]
     elif name == "evaluated":
         for block in [block for block in record.blocks if block.step == event["step"]][-1:]:
-            block.validation_loss = event["validation/loss"]
+            block.validation_loss = event.get("validation/loss")
     elif name == "checkpoint":
         record.step = event["step"]
     elif name == "rollback":
@@ -111,17 +125,35 @@ def _undo_blocks(record: RunRecord, step: int) -> None:
         block.undone = block.undone or block.step > step
 
 
-def read_lines(path: PathLike) -> list[dict[str, Any]]:
-    """The JSON objects of a file, one a line; a line that a kill cut short is left out. No file: no lines."""
+def read_lines(path: PathLike, per_host: bool = False) -> list[dict[str, Any]]:
+    """The JSON objects of a file, one a line; a line that a kill cut short is left out. No file: no lines.
+
+    `per_host`: whether figures are lists, one for each host.
+
+    Raises:
+      DataError: a value is no figure, and no account of seconds.
+    """
     path, found = as_path(path), []
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+    lines = read_whole(path, "figures of a run", None).split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, start=1):
         try:
-            values = json.loads(line)
-        except ValueError:
+            values = parse_json(line, path, f"line {number}")
+        except DataError:
             continue
-        if isinstance(values, dict):
-            found.append(values)
+        if not isinstance(values, dict):
+            continue
+        if wrong := [key for key, value in values.items() if not _is_figure(value, key == "spent", per_host)]:
+            raise DataError(f"{path}, line {number}: {wrong[0]!r} is no figure: {str(values[wrong[0]])[:80]!r}")
+        found.append(values)
     return found
+
+
+def _is_figure(value: Any, is_account: bool = False, per_host: bool = False) -> bool:
+    if is_account:
+        return isinstance(value, dict) and all(map(_is_figure, value.values()))
+    if per_host and isinstance(value, list):
+        return all(map(_is_figure, value))
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 62)
 
 
 def _read_metrics(record: RunRecord, path: epath.Path) -> None:

@@ -106,7 +106,7 @@ def goodput(lines: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, An
             rest = max(now - before - sum(spent.values()), 0.0)
             if "ends" in line:
                 total.add("unfinished", rest)
-            else:
+            elif "step" in line:
                 standing.append(_Steps(step, line["step"], rest))
                 step = line["step"]
         before, ended = now, "ends" in line

@@ -43,7 +43,7 @@ def _summary(record: RunRecord) -> str:
         ("checkpoints", ", ".join(map(str, record.checkpoints)) or "none"),
     ]
     if record.metrics:
-        waits = [line["data_wait_share"] for line in record.metrics]
+        waits = [line.get("data_wait_share", 0.0) for line in record.metrics]
         rows.append(("share of time spent waiting for data", f"{sum(waits) / len(waits):.2%}"))
         rows += [
             (words, f"{max(line.get(key, 0.0) for line in record.metrics):.2f} GiB")
@@ -68,7 +68,7 @@ def _utilisation_note(record: RunRecord) -> str:
     others = (
         f"At step {last['step']}: {last['mfu']:.2%}; with attention over the full square, as PaLM (appendix B) counts, "
         f"{last['mfu_square']:.2%}; without attention {last['mfu_no_attention']:.2%}. "
-        if "mfu_square" in last
+        if {"mfu", "mfu_square", "mfu_no_attention"} <= last.keys()
         else ""
     )
     return (
@@ -132,7 +132,7 @@ def _validation_table(record: RunRecord) -> str:
     rows = [
         (name, *(f"{last[key]:.4f}" for key in (f"validation/loss{suffix}", f"validation/bpb{suffix}")))
         for name, suffix in [("all", ""), *((d, f"/{d}") for d in plots.domains_of(record))]
-        if f"validation/bpb{suffix}" in last
+        if {f"validation/loss{suffix}", f"validation/bpb{suffix}"} <= last.keys()
     ]
     return f"<p>Held-out text at step {last['step']}:</p>" + table(("domain", "loss", "bits per byte"), rows)
 

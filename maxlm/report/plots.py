@@ -78,7 +78,13 @@ def step_times(record: RunRecord) -> str:
     def draw(axes: Axes) -> None:
         lines = [line for line in record.metrics if "step_s/p50" in line]
         for color, name in zip(_cycle(), ("p50", "p90", "p99", "max"), strict=False):
-            axes.plot(_steps(lines), [m[f"step_s/{name}"] for m in lines], color=color, linewidth=1, label=name)
+            axes.plot(
+                _steps(lines),
+                [m.get(f"step_s/{name}", float("nan")) for m in lines],
+                color=color,
+                linewidth=1,
+                label=name,
+            )
         axes.set_ylabel("seconds a step")
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, ncols=4)
@@ -142,7 +148,9 @@ def domains_of(record: RunRecord) -> list[str]:
 
 
 def _line(axes: Axes, record: RunRecord, key: str, label: str, zero: bool = False) -> None:
-    axes.plot(_steps(record.metrics), [m[key] for m in record.metrics], color=COLORS[0], linewidth=1.2)
+    axes.plot(
+        _steps(record.metrics), [m.get(key, float("nan")) for m in record.metrics], color=COLORS[0], linewidth=1.2
+    )
     _mark_rollbacks(axes, record)
     axes.set_ylabel(label)
     if zero:
@@ -153,7 +161,7 @@ def _mark_rollbacks(axes: Axes, record: RunRecord) -> None:
     for event in record.rollbacks:
         axes.axvline(event["to_step"], color=COLORS[1], linestyle="--", linewidth=1)
         axes.annotate(
-            f"rolled back from {event['from_step']}",
+            f"rolled back from {event.get('from_step', 'a later step')}",
             (event["to_step"], 0.98),
             xycoords=("data", "axes fraction"),
             rotation=90, va="top", ha="right", fontsize=7, color=COLORS[1],

@@ -17,6 +17,7 @@ from maxlm.paths import PathLike, as_path, write_atomic, write_json
 
 INFO_FILE = "tokenizer_info.json"
 MODEL_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")  # of both kinds
+MOST_ROWS = 1 << 22  # of an embedding: sixteen times the largest vocabularies; what a folder says is not made room for
 ROW_MULTIPLE = 128  # a vocabulary of whole tiles keeps the output matrix fast on any accelerator
 # With Python's "surrogateescape" a byte that is no UTF-8 stands as one of these.
 _INVALID = re.compile("([\udc80-\udcff]+)")
@@ -71,6 +72,8 @@ class Tokenizer(abc.ABC):
         """
         self.num_pieces = len(bytes_of)
         self.vocab_size = padded_rows(self.num_pieces) if vocab_size is None else vocab_size
+        if not 0 < self.vocab_size <= MOST_ROWS:
+            raise DataError(f"{where}: {self.vocab_size} rows; a vocabulary has 1 to {MOST_ROWS:,}")
         if self.num_pieces > self.vocab_size:
             raise DataError(f"{where}: {self.num_pieces} pieces do not fit into {self.vocab_size} rows")
         self.bos_id, self.eos_id, pad_id = around

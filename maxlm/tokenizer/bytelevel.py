@@ -11,8 +11,9 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Inner
 
 from maxlm.errors import DataError
+from maxlm.paths import parse_json
 from maxlm.tokenizer import bpe, huggingface
-from maxlm.tokenizer.base import Tokenizer, surrogate_error
+from maxlm.tokenizer.base import MOST_ROWS, Tokenizer, surrogate_error
 
 # GPT-2's alphabet: bytes that print as themselves, the other 68 moved up behind U+0100, in their order.
 _PLAIN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -79,18 +80,20 @@ class ByteLevelTokenizer(Tokenizer):
         Raises:
           DataError: damaged, no byte-level BPE, without BOS or EOS, or with more pieces than `vocab_size`.
         """
-        self._inner = _inner(model, where)
+        self._inner = huggingface.parse(model, where)
         # Names of special tokens in a text are text.
         self._inner.encode_special_tokens = True
         self._settings = settings
-        data = json.loads(model)
-        added = {token["content"]: token for token in data.get("added_tokens", [])}
+        data = parse_json(model, where, "a tokenizer")
+        added = {token["content"]: token for token in data.get("added_tokens") or []}
         ids = self._inner.get_vocab(with_added_tokens=True)
-        named = huggingface.special_of(_settings(settings, where))
+        if (last := max(ids.values(), default=-1)) >= MOST_ROWS:
+            raise DataError(f"{where}: a token of id {last}; a vocabulary has {MOST_ROWS:,} rows at most")
+        named = huggingface.special_of(_settings(settings, where), where)
         special = {name: ids[name] for name in named if name in ids}
         special |= {name: token["id"] for name, token in added.items() if token["special"]}
         user_tokens = [name for name, token in added.items() if not token["special"]]
-        bytes_of = [b""] * (max(ids.values(), default=-1) + 1)
+        bytes_of = [b""] * (last + 1)
         for piece, i in ids.items():
             if piece not in special:
                 raw = piece.encode() if piece in added else unsigned(piece)
@@ -138,20 +141,8 @@ class ByteLevelTokenizer(Tokenizer):
         return [part for part, _ in splitter.pre_tokenize_str(text)]
 
 
-def _inner(model: bytes, where: object) -> Inner:
-    if not model:
-        raise DataError(f"{where}: the file is empty; a tokenizer.json was expected")
-    try:
-        return Inner.from_buffer(model)
-    except ValueError as error:
-        raise DataError(f"{where}: damaged, or of another version of tokenizers ({error})") from error
-
-
 def _settings(settings: bytes, where: object) -> dict[str, Any]:
-    try:
-        values = json.loads(settings)
-    except ValueError as error:
-        raise DataError(f"{where}: tokenizer_config.json beside it is no JSON ({error})") from error
+    values = parse_json(settings, where, "tokenizer_config.json beside it")
     if not isinstance(values, dict):
         raise DataError(f"{where}: tokenizer_config.json beside it should be a JSON object")
     return values

@@ -161,7 +161,7 @@ def _extend_bytelevel(old: ByteLevelTokenizer, tokens: Sequence[str], way: Way) 
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
         data["added_tokens"] += [{"id": i, "content": piece, **flags} for piece, i in ids.items()]
     if way == "special":
-        described["additional_special_tokens"] = [*huggingface.special_of(described)[3:], *pieces]
+        described["additional_special_tokens"] = [*huggingface.special_of(described, "the extended model")[3:], *pieces]
     model, settings = (json.dumps(values, indent=2, ensure_ascii=False).encode() for values in (data, described))
     return ByteLevelTokenizer(model, settings, _rows(old, len(pieces)), where="the extended model"), strings
 

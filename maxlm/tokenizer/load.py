@@ -1,7 +1,7 @@
 """Opening a tokenizer, of whichever kind."""
 
 from maxlm.errors import DataError
-from maxlm.paths import PathLike, as_path, read_json
+from maxlm.paths import PathLike, as_path, read_json, read_whole
 from maxlm.tokenizer.base import INFO_FILE, Tokenizer, digest_of
 from maxlm.tokenizer.bytelevel import ByteLevelTokenizer
 from maxlm.tokenizer.huggingface import SETTINGS_FILE, TOKENIZER_FILE
@@ -24,14 +24,14 @@ def load_tokenizer(path: PathLike, vocab_size: int | None = None) -> Tokenizer:
     info_path = path.parent / INFO_FILE
     info = read_json(info_path, "description of a tokenizer") if info_path.exists() else {}
     rows = info.get("vocab_size", vocab_size)
-    if info and not isinstance(rows, int):
+    if info and (not isinstance(rows, int) or isinstance(rows, bool)):
         raise DataError(f"{info_path}: names no vocab_size; train the tokenizer again, or copy its folder whole")
-    parts = [path.read_bytes()]
+    parts = [read_whole(path, "a tokenizer")]
     if path.suffix == ".json":
         settings = path.parent / SETTINGS_FILE
         if not settings.exists():
             raise DataError(f"{settings}: no such file; it says which tokens of {path.name} stand around a document")
-        parts.append(settings.read_bytes())
+        parts.append(read_whole(settings, "settings of a tokenizer"))
     if info and info.get("digest") != digest_of(b"".join(parts), rows):
         raise DataError(f"{path}: damaged, or not the model that {info_path.name} beside it describes")
     kind = ByteLevelTokenizer if len(parts) == 2 else SentencePieceTokenizer

@@ -24,7 +24,8 @@ class SentencePieceTokenizer(Tokenizer):
         Raises:
           DataError: the bytes are no model, it lacks BOS or EOS, or it has more pieces than `vocab_size`.
         """
-        self._processor = sp = _processor(model, where)
+        self._processor, self._where = _processor(model, where), where
+        sp = self._processor
         pieces = [sp.id_to_piece(i) for i in range(sp.get_piece_size())]
         self._adds_space = sp.encode("a", out_type=str)[0].startswith(SPACE_MARK)
         super().__init__(
@@ -74,7 +75,10 @@ class SentencePieceTokenizer(Tokenizer):
     def files(self) -> dict[str, bytes | str]:
         model = Model(self.model)
         # Others' models that rewrite the text have no form that would be the same for every string.
-        return {MODEL_FILE: self.model, **(huggingface.of_sentencepiece(model) if model.is_plain() else {})}
+        return {
+            MODEL_FILE: self.model,
+            **(huggingface.of_sentencepiece(model, self._where) if model.is_plain() else {}),
+        }
 
     def _bytes(self, i: int, piece: str) -> bytes:
         if self._processor.is_byte(i):
@@ -95,6 +99,6 @@ def _processor(model: bytes, where: object) -> sentencepiece.SentencePieceProces
         raise DataError(f"{where}: the file is empty; a SentencePiece model was expected")
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
-    except RuntimeError as error:  # SentencePiece knows no other kind
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter: its own message quotes bytes that are no text
         reason = str(error).split("]")[-1].strip() or "it can't be parsed"
         raise DataError(f"{where}: damaged, or no SentencePiece model ({reason})") from error

@@ -85,11 +85,15 @@ class Model:
         return [piece for piece, its in self.pieces if its == kind]
 
     def is_plain(self) -> bool:
-        """Whether it is BPE over the text as it stands: nothing normalised, added or taken away, no unused pieces."""
+        """Whether it is BPE over the text as it stands: nothing normalised, added or taken away, no unused pieces.
+
+        And whether it has the control pieces of a document (begin, end, padding) and one for the unknown.
+        """
         spec, trainer = self._proto.normalizer_spec, self._proto.trainer_spec
         changes = spec.precompiled_charsmap or spec.add_dummy_prefix or spec.remove_extra_whitespaces
         odd = trainer.model_type != _BPE or trainer.treat_whitespace_as_suffix or not trainer.byte_fallback
-        return not (changes or odd or not spec.escape_whitespaces or self.of_type(UNUSED))
+        lacks = len(self.of_type(CONTROL)) < 3 or not self.of_type(UNKNOWN)
+        return not (changes or odd or lacks or not spec.escape_whitespaces or self.of_type(UNUSED))
 
     def rank(self) -> bpe.Rank:
         """The ranks of merges: SentencePiece takes the best score first."""

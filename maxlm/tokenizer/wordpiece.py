@@ -11,7 +11,8 @@ from typing import Any
 import tokenizers
 
 from maxlm.errors import DataError
-from maxlm.paths import PathLike, as_path, read_json, write_atomic
+from maxlm.paths import PathLike, as_path, read_json, read_whole, write_atomic
+from maxlm.tokenizer import huggingface
 
 TOKENIZER_FILE, SETTINGS_FILE, VOCAB_FILE = "tokenizer.json", "tokenizer_config.json", "vocab.txt"
 # Kept as they are, so that transformers finds what it knows.
@@ -53,19 +54,16 @@ class EncoderTokenizer:
           DataError: neither file is there, or it is damaged.
         """
         folder = as_path(folder)
-        beside = {name: (folder / name).read_bytes() for name in _BESIDE if (folder / name).exists()}
+        beside = {name: read_whole(folder / name, "a tokenizer") for name in _BESIDE if (folder / name).exists()}
         path = folder / TOKENIZER_FILE
         if path.exists():
-            try:
-                return cls(tokenizers.Tokenizer.from_buffer(path.read_bytes()), path, beside)
-            except ValueError as error:
-                raise DataError(f"{path}: damaged, or of another version of tokenizers ({error})") from error
+            return cls(huggingface.parse(read_whole(path, "a tokenizer"), path), path, beside)
         if VOCAB_FILE not in beside:
             raise DataError(
                 f"{folder}: no {TOKENIZER_FILE} and no {VOCAB_FILE}; transformers' save_pretrained writes one"
             )
         settings = read_json(folder / SETTINGS_FILE, "settings of a tokenizer") if SETTINGS_FILE in beside else {}
-        lines = beside[VOCAB_FILE].decode().splitlines()
+        lines = beside[VOCAB_FILE].decode(errors="replace").splitlines()
         where = folder / VOCAB_FILE
         return cls(_wordpiece({word: i for i, word in enumerate(lines)}, settings, where), where, beside)
 

@@ -6,7 +6,6 @@ scanning, mesh or flags.
 """
 
 import dataclasses
-import json
 import logging
 import shutil
 import threading
@@ -24,6 +23,7 @@ from maxlm.errors import (
     CheckpointError,
     ConfigError,
     DamagedCheckpointError,
+    DataError,
     DiskFullError,
     did_you_mean,
     is_disk_full,
@@ -32,12 +32,15 @@ from maxlm.errors import (
 from maxlm.models.config import ModelConfig
 from maxlm.monitor.detectors import Seen
 from maxlm.parallel.distributed import any_of_all, wait_for_all
-from maxlm.paths import PathLike, as_path, is_local
+from maxlm.paths import PathLike, as_path, is_local, read_json
+from maxlm.train.config import Config
 from maxlm.train.integrity import check_digests, write_digests
 from maxlm.train.state import TrainState
-from maxlm.train.stored import CHUNK_BYTES, Path, Read, StoredArrays, StreamSave
+from maxlm.train.stored import CHUNK_BYTES, Path, Read, StoredArrays, StreamSave, described
 
 FORMAT_VERSION = 2  # 1: without what the detectors had seen
+_MOST_STEPS = 1 << 62  # and blocks, and batches
+_PARTS = ("model", "data", "train")  # of the config, that a run goes by when it is taken up
 _METADATA_BYTES = 1 << 20  # what orbax writes beside the arrays
 # What decides the parameters' shapes; a checkpoint and a model that differ here don't go together.
 _SHAPE_KEYS = (
@@ -83,7 +86,14 @@ class Checkpoints:
                 create_directories_asynchronously=False,
             ),
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=("params", "optimizer", "meta"))
+        items = ("params", "optimizer", "meta")
+        try:
+            self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=items)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:  # times that are none, and the like
+            raise CheckpointError(
+                f"{self.folder}: orbax can't read the _CHECKPOINT_METADATA of a checkpoint there ({_brief(error)}); it "
+                "holds times alone: remove the damaged file"
+            ) from error
 
     def steps(self) -> list[int]:
         """Steps of all complete checkpoints, ascending."""
@@ -138,7 +148,9 @@ class Checkpoints:
 
         Raises:
           CheckpointError: it can't be read, or no average is kept.
+          DamagedCheckpointError: its files are not what was written.
         """
+        self._compare(step)
         if not average:
             return StoredArrays(self.folder / str(step) / "params"), ""
         folder = self.folder / str(step) / "optimizer"
@@ -205,6 +217,13 @@ class Checkpoints:
         """
         return read_meta(self.folder / str(step))
 
+    def config(self, step: int) -> Config:
+        """The config that the checkpoint of `step` carries. Raises CheckpointError like `meta`, or if it is none."""
+        try:
+            return configs.freeze(Config, self.meta(step).config)
+        except ConfigError as error:
+            raise CheckpointError(f"{self.folder / str(step)}: the config that it carries: {error}") from error
+
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state of `step`, onto the shardings of `abstract`, whatever mesh it was saved from.
 
@@ -223,8 +242,8 @@ class Checkpoints:
           CheckpointError: it can't be read, or no average is kept.
           DamagedCheckpointError: its files are not what was written.
         """
-        self._compare(step)
         if not average:
+            self._compare(step)
             return self._restore(step, params=abstract_params)["params"]
         arrays, prefix = self.stored(step, average=True)
 
@@ -245,9 +264,13 @@ class Checkpoints:
 
     def _restore(self, step: int, **abstract: Any) -> Any:
         args = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+        for name in abstract:
+            described(self.folder / str(step) / name)
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**args))
-        except (ValueError, KeyError, OSError, TypeError) as error:
+        except jax.errors.JaxRuntimeError:  # a device or another process: no fault of the checkpoint's
+            raise
+        except Exception as error:  # orbax raises whatever it meets, a bare Exception among it
             raise CheckpointError(
                 f"{self.folder / str(step)}: can't be restored ({_brief(error)}); "
                 "roll back to an earlier block (maxlm rollback)"
@@ -261,11 +284,17 @@ def read_meta(path: epath.Path) -> Meta:
     """What the checkpoint in the folder `path` says of itself. Raises CheckpointError like `Checkpoints.meta`."""
     try:
         # Read as a file, not by orbax: that would have all processes wait for one another.
-        found = json.loads((path / "meta" / "metadata").read_text())
+        found = read_json(path / "meta" / "metadata", "description of a checkpoint")
         _check_version(path, found)
-        return configs.freeze(Meta, found, "meta")
-    except (ConfigError, ValueError, OSError) as error:
+        meta = configs.freeze(Meta, found, "meta")
+    except (ConfigError, DataError) as error:
         raise DamagedCheckpointError(f"{path}: the checkpoint's description can't be read ({_brief(error)})") from error
+    counts = dataclasses.astuple(meta.position)
+    if str(meta.position.step) != path.name or not -1 <= min(counts) <= max(counts) < _MOST_STEPS:
+        raise DamagedCheckpointError(f"{path}: its description is not that of step {path.name}: {meta.position}")
+    if odd := [part for part in _PARTS if not isinstance(meta.config.get(part, {}), dict)]:
+        raise DamagedCheckpointError(f"{path}: the config in its description has an odd {odd[0]!r}")
+    return meta
 
 
 def quieten_failed_saves() -> None:
@@ -311,7 +340,9 @@ def _brief(error: BaseException) -> str:
 
 def check_model(meta: Meta, model: ModelConfig, where: object) -> None:
     """Raises CheckpointError, naming each key, if the checkpoint's parameters have other shapes than the model's."""
-    saved = configs.freeze(ModelConfig, {**meta.config["model"], "vocab_size": meta.vocab_size}, "meta.config.model")
+    saved = configs.freeze(
+        ModelConfig, {**meta.config.get("model", {}), "vocab_size": meta.vocab_size}, "meta.config.model"
+    )
     differing = [key for key in _SHAPE_KEYS if getattr(saved, key) != getattr(model, key)]
     if differing:
         words = ", ".join(f"{key} {getattr(saved, key)} → {getattr(model, key)}" for key in differing)

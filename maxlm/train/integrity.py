@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from etils import epath
 
 from maxlm.errors import DamagedCheckpointError, DataError
-from maxlm.paths import read_json, write_json
+from maxlm.paths import is_regular, read_json, write_json
 
 FILE = "digests.json"
 _PASSED_OVER = (FILE, "_CHECKPOINT_METADATA", "commit_success.txt")  # the latter two orbax writes at publication
@@ -23,12 +23,16 @@ def write_digests(folder: epath.Path) -> None:
 def check_digests(folder: epath.Path, part: tuple[int, int] = (0, 1)) -> bool:
     """Compares the files below `folder` with what was noted; of n processes, each the i-th share of them.
 
+    Whatever is no regular file would be waited for; it is refused, noted or not.
+
     Returns:
       Whether there was something to compare with: checkpoints of the first versions have no digests.
 
     Raises:
       DamagedCheckpointError: a file is missing, or its bytes are not those that were written.
     """
+    if odd := [path for path in _files(folder) if not is_regular(path)]:
+        raise DamagedCheckpointError(f"{odd[0]}: not a regular file")
     if not (folder / FILE).exists():
         return False
     try:

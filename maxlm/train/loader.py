@@ -102,8 +102,8 @@ def open_block(store: BlockStore, manifest: Manifest, *, batch: int, seed: int, 
     """
     info, buckets = store.info, []
     for length, rows in manifest.rows_by_length.items():
+        source = store.source(manifest.block, length)  # first: it holds that there are so many rows
         order = row_order(rows, seed, manifest.block, length if length < info.seq_len else 0)
-        source = store.source(manifest.block, length)
         buckets.append(Bucket(source, info.format_of(length), order, info.batch_of(length, batch)))
     return BlockBatches(buckets, seed, manifest.block, part)
 

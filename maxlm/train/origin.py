@@ -65,7 +65,7 @@ def begin_of(branch: BranchSettings, journal: Journal, store: BlockStore) -> Sta
             f"{branch.run}: the checkpoint of step {position.step} stands in the middle of a block; branch from one at "
             "a block's end"
         )
-    same = meta.config["data"]["dataset"] == os.fspath(store.dataset)
+    same = meta.config.get("data", {}).get("dataset") == os.fspath(store.dataset)
     if branch.fresh or not same:
         position = Position(step=0 if branch.fresh else position.step)
     return Start(position.block, position.step, position.blocks_done, branch.stage, from_step=step)
@@ -88,7 +88,7 @@ def _model_of_origin(branch: BranchSettings, workdir: PathLike) -> dict[str, Any
     if not branch.fresh:  # the plan of the whole run goes on, in which stages have their changes
         return _planned_model(as_path(branch.run))
     step = branch.step if branch.step >= 0 else steps[-1]
-    return read_meta(as_path(branch.run) / "checkpoints" / str(step)).config["model"]
+    return read_meta(as_path(branch.run) / "checkpoints" / str(step)).config.get("model", {})
 
 
 def _planned_model(run: epath.Path) -> dict[str, Any]:

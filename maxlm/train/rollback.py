@@ -114,7 +114,8 @@ def cost_of(plan: Rollback, store: BlockStore, events: Sequence[dict[str, Any]])
 
 
 def _seconds(begin: str, end: str) -> float:
-    return (datetime.datetime.fromisoformat(end) - datetime.datetime.fromisoformat(begin)).total_seconds()
+    began, ended = (datetime.datetime.fromisoformat(moment).timestamp() for moment in (begin, end))
+    return ended - began
 
 
 def roll_back(workdir: PathLike, dataset: PathLike, plan: Rollback, alarm: str | None = None) -> None:
@@ -191,7 +192,7 @@ def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
         )
     if last.get("redraw"):
         raise UserError(f"{workdir}: the rollback asked for other data (--redraw); what it undid had read the old one")
-    aside = as_path(last["set_aside"]) if last["set_aside"] else None
+    aside = as_path(last["set_aside"]) if last.get("set_aside") else None
     if aside and not aside.exists():
         raise UserError(f"{workdir}: what the rollback undid is gone from {aside} (--prune)")
     fields = ("to_block", "to_step", "from_step", "set_aside")

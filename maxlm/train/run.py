@@ -369,8 +369,8 @@ def _branched(
 def _check_same_batches(meta: Meta, config: Config) -> None:
     """Raises ConfigError if a checkpoint within a block would go on with other batches than it began with."""
     for key, saved, now in (
-        ("train.batch", meta.config["train"]["batch"], config.train.batch),
-        ("data.seed", meta.config["data"]["seed"], config.data.seed),
+        ("train.batch", meta.config.get("train", {}).get("batch"), config.train.batch),
+        ("data.seed", meta.config.get("data", {}).get("seed"), config.data.seed),
     ):
         if saved != now:
             raise ConfigError(

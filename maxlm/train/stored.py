@@ -16,11 +16,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 
-from maxlm.errors import CheckpointError
-from maxlm.paths import PathLike, as_path, is_local
+from maxlm.errors import CheckpointError, DataError
+from maxlm.paths import PathLike, as_path, is_local, parse_json
 
 # What is read at least, and compressed at a time; on its way from or to the disk it is in memory several times.
 CHUNK_BYTES = 16 << 20
+_DESCRIPTION, _MOST_DESCRIPTION_BYTES = b"/.zarray", 1 << 16
 _KEPT_OPEN = 3  # leaves: queries, keys and values may be read in turn
 _COMPRESSOR = {"id": "zstd", "level": 1}  # as orbax's
 _DICT_KEY = 2  # orbax's number for a key of a dict
@@ -41,12 +42,7 @@ class StoredArrays:
     def __init__(self, folder: PathLike):
         """Raises CheckpointError: no item of a checkpoint, or a damaged one."""
         self._folder = as_path(folder)
-        try:
-            keys = ts.KvStore.open(_database(self._folder)).result().list().result()
-        except (ValueError, OSError) as error:
-            raise CheckpointError(f"{self._folder}: can't be read ({_brief(error)})") from error
-        found = [key.decode().removesuffix("/.zarray") for key in keys if key.endswith(b"/.zarray")]
-        self.names = frozenset(found)
+        self.names = frozenset(described(self._folder))
         self._open: dict[str, Any] = {}
 
     def read(self, name: str, layer: int | None = None) -> np.ndarray:
@@ -67,7 +63,12 @@ class StoredArrays:
     def _opened(self, name: str) -> Any:
         """The array, with a cache that holds the chunks of a layer where these run on into other layers."""
         if name not in self._open:
-            spec = {"driver": "zarr", "kvstore": _database(self._folder) | {"path": f"{name}/"}}
+            # A chunk that is not there is damage, not zeros; and no memory is taken for it.
+            spec = {
+                "driver": "zarr",
+                "kvstore": _database(self._folder) | {"path": f"{name}/"},
+                "fill_missing_data_reads": False,
+            }
             plain = ts.open(spec, open=True, read=True).result()
             layers = int((plain.chunk_layout.read_chunk.shape or (1,))[0] or 1)
             kept = layers * math.prod(plain.shape[1:]) * plain.dtype.numpy_dtype.itemsize if layers > 1 else 0
@@ -76,6 +77,45 @@ class StoredArrays:
                 del self._open[next(iter(self._open))]
             self._open[name] = ts.open(spec, open=True, read=True, context=context).result()
         return self._open[name]
+
+
+def described(folder: PathLike) -> list[str]:
+    """The names of an item's arrays, after a look at how they describe themselves, before libraries in C++ take it.
+
+    Those read a description of 100,000 brackets with as many calls of a function, and crash; and make room for a
+    chunk of whatever size it says.
+
+    Raises:
+      CheckpointError: no item of a checkpoint, or a damaged one: a description is none, is of an unlikely size, or says
+        that a chunk is larger than its array.
+    """
+    folder = as_path(folder)
+    try:
+        store = ts.KvStore.open(_database(folder)).result()
+        reads = [(key, store.read(key)) for key in store.list().result() if key.endswith(_DESCRIPTION)]
+        found = {key.removesuffix(_DESCRIPTION).decode(errors="replace"): read.result().value for key, read in reads}
+    except (ValueError, OSError, NotImplementedError) as error:
+        raise CheckpointError(f"{folder}: can't be read ({_brief(error)})") from error
+    for name, raw in found.items():
+        if len(raw) > _MOST_DESCRIPTION_BYTES:
+            raise CheckpointError(f"{folder}: {name}: {len(raw):,} bytes are no description of an array")
+        try:
+            values = parse_json(raw, folder / name, "description of an array")
+        except DataError as error:
+            raise CheckpointError(str(error)) from error
+        shape, chunks = (_sizes(values, key) for key in ("shape", "chunks"))
+        if shape is None or chunks is None or len(shape) != len(chunks):
+            raise CheckpointError(f"{folder}: {name}: no array has such a shape or such chunks")
+        if any(chunk > max(size, 1) for chunk, size in zip(chunks, shape, strict=True)):
+            raise CheckpointError(f"{folder}: {name}: a chunk is larger than its array")
+    return sorted(found)
+
+
+def _sizes(values: Any, key: str) -> list[int] | None:
+    found = values.get(key) if isinstance(values, dict) else None
+    if not isinstance(found, list) or not all(isinstance(size, int) and 0 <= size < 1 << 48 for size in found):
+        return None
+    return found
 
 
 class StreamHandler(ocp.CheckpointHandler):

@@ -132,7 +132,7 @@ def export_run(
         raise CheckpointError(f"{workdir}: no checkpoints")
     checkpoints = Checkpoints(workdir)
     step = choose_step(checkpoints, step)
-    config = configs.freeze(Config, checkpoints.meta(step).config)
+    config = checkpoints.config(step)
     max_length = max_length or longest_context(workdir, config)
     arrays, prefix = checkpoints.stored(step, average)
     tokenizer = load_tokenizer(as_path(workdir) / "tokenizer")

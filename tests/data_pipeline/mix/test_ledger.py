@@ -198,7 +198,7 @@ def test_skips_are_those_that_no_run_took_back(tmp_path):
     journal.append("unskip", block=5, reader="a")
     assert skipped_blocks(tmp_path) == {3}
     journal.append("skip", block="five", reader="a")
-    with pytest.raises(DataError, match="a skip without the number of a block"):
+    with pytest.raises(DataError, match="'skip' with 'block' 'five'"):
         skipped_blocks(tmp_path)
 
 

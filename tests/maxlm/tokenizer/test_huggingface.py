@@ -39,7 +39,7 @@ def test_documents(tokenizer, form):
 def test_special_tokens_are_known_by_name(tokenizer, form, folder):
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     assert {form.token_to_id(name) for name in tokenizer.special} == set(tokenizer.special.values())
-    bos, eos, pad, *others = huggingface.special_of(settings)
+    bos, eos, pad, *others = huggingface.special_of(settings, "x")
     assert [tokenizer.special[name] for name in (bos, eos, pad)] == [
         tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id,
     ]  # fmt: skip
@@ -52,7 +52,7 @@ def test_names_as_others_write_them():
         "eos_token": "<e>",
         "extra_special_tokens": ["<x>", "<e>"],
     }
-    assert huggingface.special_of(written) == ["<b>", "<e>", "", "<x>"]
+    assert huggingface.special_of(written, "x") == ["<b>", "<e>", "", "<x>"]
 
 
 def test_transformers(tokenizer, folder, tmp_path):

@@ -93,7 +93,7 @@ def test_settings_are_part_of_a_byte_level_tokenizer(folder, tokenizer, tmp_path
         path.unlink()
         assert load_tokenizer(tmp_path / "copy").digest == tokenizer.digest
         return
-    for content, message in (("{", "no JSON"), ("[]", "JSON object"), ("{}", "no BOS or no EOS")):
+    for content, message in (("{", "not valid JSON"), ("[]", "JSON object"), ("{}", "no BOS or no EOS")):
         path.write_text(content)
         with pytest.raises(DataError, match=message):
             load_tokenizer(tmp_path / "copy")
