@@ -43,3 +43,13 @@ def test_other_errors_pass_as_they_are():
         assert caught.value is error
     assert not is_disk_full(None)
     assert not is_disk_full(PermissionError(errno.EACCES, "denied"))
+
+
+def test_a_message_is_one_bounded_line_whatever_it_quotes():
+    said = str(UserError("x.json: found '\x1b[2J\nerror: all is well\u202e' in 数据"))
+    assert said == "x.json: found '\\x1b[2J\\nerror: all is well\\u202e' in 数据"
+    said = str(DataError("x.json: " + "a" * 10**6 + " is no number"))
+    assert len(said) < 1000
+    assert said.startswith("x.json: aaa")
+    assert said.endswith("aaa is no number")
+    assert "characters)" in said

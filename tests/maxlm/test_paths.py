@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from maxlm.errors import DataError, UserError
-from maxlm.paths import as_path, exclusive, is_local, read_json, write_atomic, write_json
+from maxlm.paths import as_path, exclusive, is_local, parse_json, read_json, read_whole, write_atomic, write_json
 
 
 def test_paths_become_absolute_and_buckets_stay(tmp_path, monkeypatch):
@@ -60,3 +60,31 @@ def test_a_lock_is_held_by_one_and_freed(tmp_path):
             pytest.fail("two hold the lock")
     with exclusive(tmp_path / "lock", "taken by another"):
         pass
+
+
+def test_what_is_no_plain_file_of_a_likely_size_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "large").write_bytes(b"12345")
+    for name, message in (
+        ("pipe", "not a regular file"),
+        ("endless", "not a regular file"),
+        ("large", "5 bytes; it has 4 at most"),
+    ):
+        with pytest.raises(DataError, match=rf"{name}: {message}"):
+            read_whole(tmp_path / name, "it", 4)
+    with pytest.raises(DataError, match=rf"{tmp_path}: not a regular file"):
+        read_whole(tmp_path, "it")
+    assert read_whole(tmp_path / "large", "it", None) == b"12345"
+
+
+def test_json_within_json_within_json(tmp_path):
+    assert parse_json(b"[" * 90 + b"]" * 90, "x.json", "it")
+    for depth in (200, 100_000):
+        with pytest.raises(DataError, match=r"x\.json: "):
+            parse_json(b"[" * depth + b"]" * depth, "x.json", "it")
+
+
+def test_half_a_character_is_written_as_an_escape(tmp_path):
+    write_json(tmp_path / "x.json", {"数": "\ud800"})
+    assert read_json(tmp_path / "x.json", "it") == {"数": "\ud800"}

@@ -83,7 +83,8 @@ def test_a_checkpoint_of_eight_devices_of_two_processes_goes_on_on_four_of_one(e
 def test_damage_that_one_of_two_finds_is_passed_over_by_both(eight, dataset, tmp_path: Path):
     """Of the files each process compares its share; neither may wait in a restore that the other one gave up."""
     shutil.copytree(eight, tmp_path / "damaged")
-    newest = tmp_path / "damaged" / "checkpoints" / str(2 * STEPS)
+    shutil.rmtree(tmp_path / "damaged" / "checkpoints" / str(2 * STEPS))  # or there would be nothing to go on with
+    newest = tmp_path / "damaged" / "checkpoints" / str(STEPS)
     noted = sorted(json.loads((newest / "digests.json").read_text())["sha256"])
     only_second = max((newest / name for name in noted[1::2]), key=lambda path: path.stat().st_size)
     raw = bytearray(only_second.read_bytes())
