@@ -167,7 +167,7 @@ def test_benchmarks_and_positions_while_it_trains(story, tmp_path, capsys):
         "--config.data.num_blocks=1", asked, "--config.train.benchmark_questions=2",
     )  # fmt: skip
     assert "benchmark/lambada/acc" in said
-    assert "position" not in said
+    assert "validation/position" not in said
     first, last = collect_run(tmp_path / "run").validation
     assert first["benchmark/lambada/perplexity"] != last["benchmark/lambada/perplexity"]
     assert last["validation/position/32"] < last["validation/position/1"]
