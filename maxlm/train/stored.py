@@ -21,7 +21,6 @@ from maxlm.paths import PathLike, as_path, is_local
 
 # What is read at least, and compressed at a time; on its way from or to the disk it is in memory several times.
 CHUNK_BYTES = 16 << 20
-_PIECES = 2  # read beside one another
 _KEPT_OPEN = 3  # leaves: queries, keys and values may be read in turn
 _COMPRESSOR = {"id": "zstd", "level": 1}  # as orbax's
 _DICT_KEY = 2  # orbax's number for a key of a dict
@@ -60,7 +59,7 @@ class StoredArrays:
 
     def _read(self, name: str, index: tuple[slice, ...], squeeze: bool = False) -> np.ndarray:
         try:
-            values = _read_in_turn(self._opened(name)[index])
+            values = np.asarray(self._opened(name)[index].read().result())
         except (ValueError, OSError) as error:
             raise CheckpointError(f"{self._folder}: {name} can't be read ({_brief(error)})") from error
         return values[0] if squeeze else values
@@ -77,20 +76,6 @@ class StoredArrays:
                 del self._open[next(iter(self._open))]
             self._open[name] = ts.open(spec, open=True, read=True, context=context).result()
         return self._open[name]
-
-
-def _read_in_turn(array: Any) -> np.ndarray:
-    """The values of an array; of a large one a few pieces at a time, since all of them at once would be there twice."""
-    if array.size * array.dtype.numpy_dtype.itemsize <= _PIECES * CHUNK_BYTES:
-        return np.asarray(array.read().result())
-    values = np.empty(array.shape, array.dtype.numpy_dtype)
-    axis = next(i for i, size in enumerate(array.shape) if size > 1)
-    first, step = array.domain.inclusive_min[axis], _PIECES * array.chunk_layout.read_chunk.shape[axis]
-    for start in range(0, array.shape[axis], step):
-        stop = min(start + step, array.shape[axis])
-        part = array[ts.d[axis][first + start : first + stop]]
-        values[(slice(None),) * axis + (slice(start, stop),)] = part.read().result()
-    return values
 
 
 class StreamHandler(ocp.CheckpointHandler):
