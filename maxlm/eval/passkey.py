@@ -1,7 +1,7 @@
 """A number hidden in a long text, to be said at its end: how far back does a model find what it has read?
 
-The test is that of Mohtashami and Jaggi (2023, arXiv 2305.16300). Its text is made up here, so that it needs no file, and
-the same every time: for each length and each depth a few numbers.
+The test is that of Mohtashami and Jaggi (2023, arXiv 2305.16300). Its text is made up here, so that it needs no file,
+and the same every time: for each length and each depth a few numbers.
 """
 
 import itertools

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 
 from maxlm import config as configs
-from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress, tell_skips
 from maxlm.errors import CheckpointError, ConfigError, DamagedCheckpointError, StoppedError
 from maxlm.journal import Journal
 from maxlm.models.decoder import DecoderFunction
@@ -135,6 +135,7 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
         console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
     if first:
         write_json(file, plain)
+        tell_skips(store.dataset, reader_name(workdir), skipped)  # a rollback that was killed told it otherwise
     line = ProgressLine(console, stages[-1].end_step, position.step)
     watched = MonitorConfig(config.profile, config.watch)
     instruments = Instruments(watched, workdir, clock, journal, store.info.domains, line.say)

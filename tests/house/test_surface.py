@@ -25,7 +25,8 @@ model.vocab_size model.embed model.num_layers model.num_heads model.num_kv_heads
 model.mlp_kind model.norm model.norm_eps model.bias model.qk_norm model.position model.max_positions model.rope_base
 model.rope_scaling.kind model.rope_scaling.factor model.rope_scaling.original_length
 model.rope_scaling.low_freq_factor model.rope_scaling.high_freq_factor model.rope_scaling.beta_fast
-model.rope_scaling.beta_slow model.sliding_window model.tie_embeddings model.init_std model.mup_base_embed model.dtype
+model.rope_scaling.beta_slow model.sliding_window model.tie_embeddings model.init_std model.mup_base_embed
+model.mup_base_layers model.dtype
 model.matmul model.attention model.scan_layers model.remat model.pipeline_microbatches model.pipeline_repeats
 mesh.stage mesh.data mesh.fsdp mesh.context mesh.tensor mesh.dcn_stage mesh.dcn_data mesh.dcn_fsdp
 data.dataset data.num_blocks data.seed data.verify data.wait_s
