@@ -27,9 +27,9 @@ class SourceConfig:
     domain: str = "auto"  # "auto": code by file name, else the language ("zh", "en", "other")
     # Rows: the column of the text (several, with commas between, are joined); "": text, content or completion
     text_key: str = ""
-    # Rows: what other columns are for, as name -> column: text (in place of text_key), prompt and completion (one
-    # document, of which only the completion is learnt), source, domain, language, and any name in the metadata; "a.b"
-    # is b within a
+    # Rows: what other columns are for, as name -> column: text (in place of text_key), those of conversations (prompt
+    # and completion, messages, chosen, rejected: ingest/chats.py), source, domain, language, and any name in the
+    # metadata; "a.b" is b within a
     columns: dict[str, str] = field(default_factory=dict)
     metadata: tuple[str, ...] = ("*",)  # which of the other columns are kept beside the text; "*": all plain values
     split: str = ""  # text files: "": one document a file; "blank_lines": one a paragraph; else what stands between two
@@ -37,6 +37,17 @@ class SourceConfig:
     # How its files are read; "auto": as their names say
     format: Literal["auto", "text", "code", "jsonl", "json", "csv", "parquet", "html", "warc"] = "auto"
     max_row_bytes: int = 1 << 26  # a longer text or line is set aside
+
+
+@dataclass(frozen=True)
+class ConversationsConfig:
+    """Rows that were said in turns: prompts and completions, chats, pairs of answers (ingest/chats.py)."""
+
+    # Of chats: a file with a template in Hugging Face's format, or "chatml"; "": the one that the tokenizer brings,
+    # else ChatML. It is kept beside the tokenizer.
+    template: str = ""
+    learn: Literal["all", "last"] = "all"  # which of the assistant's turns are learnt
+    too_long: Literal["drop", "cut"] = "drop"  # one longer than a row is left out, or ends where the row does
 
 
 @dataclass(frozen=True)
@@ -186,6 +197,7 @@ class DataConfig:
     order: OrderConfig = OrderConfig()
     select: SelectConfig = SelectConfig()
     stages: tuple[StageConfig, ...] = ()  # parts of the run with mixtures of their own; (): one, of any length
+    conversations: ConversationsConfig = ConversationsConfig()
     produce: ProduceConfig = ProduceConfig()
     # Where the engine runs: on this machine, or on the Ray cluster that RAY_ADDRESS names (else on one started here).
     runner: Literal["native", "ray"] = "native"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maxlm.blocks.format import RowFormat, Rows
+from maxlm.blocks.format import PADDING_DOMAIN, RowFormat, Rows
 from maxlm.blocks.manifest import DatasetInfo, Manifest, TokenAccount, save
 from maxlm.blocks.writer import new_block, plan_shards, write_shard
 from maxlm.paths import PathLike, as_path
@@ -35,6 +35,28 @@ def make_rows(rng: np.random.Generator, rows: int, row_tokens: int, vocab: int) 
     return Rows(tokens, starts, np.ones(shape, bool), domains)
 
 
+def make_pairs(rng: np.random.Generator, rows: int, row_tokens: int, vocab: int) -> Rows:
+    """Rows of pairs of answers. The preferred one counts up, the other one does not; places stay empty."""
+    shape = (rows, row_tokens)
+    tokens, domains = np.zeros(shape, np.int64), np.full(shape, PADDING_DOMAIN, np.uint8)
+    starts, learn = np.zeros(shape, bool), np.zeros(shape, bool)
+    starts[:, 0] = True
+    for row in range(rows):
+        place = 0
+        while True:
+            prompt = rng.integers(vocab, size=int(rng.integers(1, 4)))
+            sizes = rng.integers(1, 4, size=2)
+            if place + 2 * len(prompt) + sizes.sum() > row_tokens:
+                break
+            for good, size in zip((True, False), sizes.tolist(), strict=True):
+                answer = (prompt[-1] + 1 + np.arange(size)) % vocab if good else rng.integers(vocab, size=size)
+                end = place + len(prompt) + size
+                tokens[row, place:end], domains[row, place:end] = [*prompt, *answer], row % len(DOMAINS)
+                starts[row, place], learn[row, end - size : end] = True, True
+                place = end
+    return Rows(tokens, starts, learn, domains)
+
+
 def write_block(
     folder: PathLike,
     row_format: RowFormat,
@@ -54,9 +76,11 @@ def write_block(
         return publish(**({"seq_len": seq_len, "rows": count, "shards": tuple(shards)} | fields))
 
 
-def write_rows(folder: PathLike, row_format: RowFormat, rows: Rows, block: int, digest: str) -> None:
+def write_rows(
+    folder: PathLike, row_format: RowFormat, rows: Rows, block: int, digest: str, pairs: bool = False
+) -> None:
     """A block of exactly these rows, with a manifest that fits."""
-    count = rows.tokens.size
+    places, count = rows.tokens.size, int((rows.domains != PADDING_DOMAIN).sum())
     domain_tokens = {name: int((rows.domains == i).sum()) for i, name in enumerate(DOMAINS)}
     write_block(
         folder,
@@ -64,7 +88,8 @@ def write_rows(folder: PathLike, row_format: RowFormat, rows: Rows, block: int, 
         [rows],
         shard_rows=7,
         block=block,
-        account=TokenAccount(count, count, 0, 0),
+        account=TokenAccount(count, count, 0, places - count),
+        pairs=pairs,
         domain_tokens=domain_tokens,
         source_tokens=domain_tokens,
         documents=1,
@@ -84,17 +109,19 @@ def make_dataset(
     validation_rows: int = 8,
     digest: str = "0" * 64,
     seed: int = 0,
+    pairs: bool = False,
 ) -> str:
     """A whole data set, without documents or tokenizer; returns its path."""
+    make = make_pairs if pairs else make_rows
     dataset = as_path(dataset)
     dataset.mkdir(parents=True, exist_ok=True)
     row_format = RowFormat(seq_len, vocab)
     save(dataset / "dataset.json", DatasetInfo(digest, vocab, seq_len, ({str(seq_len): rows},), DOMAINS))
     for block in range(blocks):
-        made = make_rows(np.random.default_rng([seed, block]), rows, seq_len + 1, vocab)
-        write_rows(dataset / "blocks" / f"block-{block:05d}", row_format, made, block, digest)
-    held_out = make_rows(np.random.default_rng([seed, 10_000]), validation_rows, seq_len + 1, vocab)
-    write_rows(dataset / "validation" / "block-00000", row_format, held_out, 0, digest)
+        made = make(np.random.default_rng([seed, block]), rows, seq_len + 1, vocab)
+        write_rows(dataset / "blocks" / f"block-{block:05d}", row_format, made, block, digest, pairs)
+    held_out = make(np.random.default_rng([seed, 10_000]), validation_rows, seq_len + 1, vocab)
+    write_rows(dataset / "validation" / "block-00000", row_format, held_out, 0, digest, pairs)
     return os.fspath(dataset)
 
 

@@ -14,7 +14,9 @@ from contextlib import closing
 
 import numpy as np
 
+from data_pipeline.config import ConversationsConfig
 from data_pipeline.mix.corpus import Corpus
+from data_pipeline.produce.dialogue import Dialogues
 from data_pipeline.produce.pack import Shape, cuts, lay_out, rows_needed
 from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.tokenizer.load import load_tokenizer
@@ -29,8 +31,9 @@ SHAPES = {
 
 def lengths_of(dataset: str) -> np.ndarray:
     corpus, tokenizer = Corpus(dataset, 0.0), load_tokenizer(f"{dataset}/tokenizer")
+    dialogues = Dialogues(corpus, tokenizer, ConversationsConfig(), dataset, 1 << 20)
     with tempfile.TemporaryDirectory() as scratch:
-        with closing(TokenSpool(corpus, tokenizer, np.dtype(np.int32), scratch, 0)) as spool:
+        with closing(TokenSpool(corpus, tokenizer, dialogues, np.dtype(np.int32), scratch, 0)) as spool:
             return spool.add(np.arange(len(corpus)))[0]
 
 

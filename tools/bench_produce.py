@@ -21,6 +21,7 @@ from data_pipeline.mix.ledger import Ledger
 from data_pipeline.produce.build import Builder
 from data_pipeline.produce.config import ProduceConfig
 from data_pipeline.produce.crew import make_crew
+from data_pipeline.produce.dialogue import Dialogues
 from data_pipeline.produce.parts import Parts
 from data_pipeline.produce.tokenise import TokenSpool
 from maxlm.blocks.manifest import DatasetInfo
@@ -65,8 +66,9 @@ class Bench:
 
     def tokenised(self) -> int:
         """From Parquet to the spool."""
-        dtype = self.info.row_format.token_dtype
-        with closing(TokenSpool(self.corpus, self.tokenizer, dtype, self.scratch, self.threads)) as spool:
+        dtype, row_tokens = self.info.row_format.token_dtype, self.info.row_format.row_tokens
+        dialogues = Dialogues(self.corpus, self.tokenizer, self.config.conversations, self.scratch, row_tokens)
+        with closing(TokenSpool(self.corpus, self.tokenizer, dialogues, dtype, self.scratch, self.threads)) as spool:
             return int(spool.add(self.ordinals)[0].sum())
 
     def produced(self) -> int:

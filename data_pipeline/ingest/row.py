@@ -1,5 +1,6 @@
 """What readers give: rows of text, and pieces of input that can't become one, each with its reason."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from data_pipeline import prompts
 from data_pipeline.config import SourceConfig
+from data_pipeline.conversations import Conversation
+from data_pipeline.ingest import chats
 
 TEXT_KEYS = ("text", "content", "completion")  # looked for in this order where a source names none
-PROMPTED = ("prompt", "completion")  # a row of both is one document, of which the completion alone is learnt
 LABELS = ("source", "domain", "language")  # columns that a row may bring along
 MAX_COLUMNS = 10_000  # of one row or table: more is a matrix, or a delimiter that is none
 # Objects in which corpora keep a row's metadata; their own columns count as the row's (Dolma, RedPajama, The Pile).
@@ -51,37 +52,50 @@ def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], st
         return Bad(number, "not_an_object", sample(shown()))
     if len(value) > MAX_COLUMNS:
         return Bad(number, "too_many_columns", f"{len(value):,} columns; at most {MAX_COLUMNS:,}")
-    prompted = _prompt_keys(value, source)
-    keys = prompted or text_keys(source) or [key for key in TEXT_KEYS if value.get(key) is not None][:1]
-    texts = [_find(value, key) for key in keys]
-    if not texts or any(text is None for text in texts):
-        return Bad(number, "no_text", sample(shown()))
-    parts = [part for text in texts if (part := _joined(text)) is not None]
-    if len(parts) < len(texts):
-        return Bad(number, "text_is_no_string", sample(shown()))
     labels = {}
     for name in LABELS:
         found = _find(value, source.columns.get(name, name))
         if isinstance(found, str):
             labels[name] = found
-    text = ("" if prompted else "\n\n").join(parts)
+    try:
+        conversation = _conversation(value, source)
+    except chats.RefusedError as error:
+        return Bad(number, str(error), sample(shown()))
+    if conversation is not None:
+        text, keys = conversation.text, [source.columns.get(key, key) for key in chats.KEYS]
+    else:
+        keys = text_keys(source) or [key for key in TEXT_KEYS if value.get(key) is not None][:1]
+        texts = [_find(value, key) for key in keys]
+        if not texts or any(text is None for text in texts):
+            return Bad(number, "no_text", sample(shown()))
+        parts = [part for text in texts if (part := _joined(text)) is not None]
+        if len(parts) < len(texts):
+            return Bad(number, "text_is_no_string", sample(shown()))
+        text = "\n\n".join(parts)
     if has_lone_surrogate(text) or any(map(has_lone_surrogate, labels.values())):
         return Bad(number, "invalid_unicode", sample(shown()))
-    metadata = _metadata(value, source, keys)
-    return Row(number, text, **labels, metadata=metadata | prompts.described(parts[0]) if prompted else metadata)
+    more = conversation.described() if conversation is not None else {}
+    if more and has_lone_surrogate(json.dumps(more, ensure_ascii=False)):
+        return Bad(number, "invalid_unicode", sample(shown()))
+    return Row(number, text, **labels, metadata=_metadata(value, source, keys) | more)
 
 
-def _prompt_keys(value: dict[str, Any], source: SourceConfig) -> list[str]:
-    """The columns of a prompt and its completion, one document; []: the row, or its source, has none.
+def _conversation(value: dict[str, Any], source: SourceConfig) -> Conversation | None:
+    """The conversation that a row is; None: it, or its source, has none.
 
-    Where a source names them, they are what its rows hold; else a row that has both, and no other text, is one.
+    Where a source names columns of one, they are what its rows hold; else a row that has them, and no other text, is
+    one.
     """
-    keys = [source.columns.get(name, name) for name in PROMPTED]
-    if source.columns.keys() & set(PROMPTED):
-        return keys
-    others = [key for key in TEXT_KEYS if key not in PROMPTED]
-    there = [_find(value, key) is not None for key in keys]
-    return keys if all(there) and not text_keys(source) and all(value.get(key) is None for key in others) else []
+    named = source.columns.keys() & set(chats.KEYS)
+    others = [key for key in TEXT_KEYS if key not in chats.KEYS]
+    if not named and (text_keys(source) or any(value.get(key) is not None for key in others)):
+        return None
+    taken = [column for key, column in source.columns.items() if key != column]  # under another name
+    columns = {key: source.columns.get(key, key) for key in chats.KEYS if key in source.columns or key not in taken}
+    found = chats.conversation_of({key: _find(value, column) for key, column in columns.items()})
+    if found is None and named:
+        raise chats.RefusedError("no_text")
+    return found
 
 
 def text_keys(source: SourceConfig) -> list[str]:
@@ -95,7 +109,7 @@ def wanted_columns(source: SourceConfig, names: list[str]) -> list[str]:
     if "*" in source.metadata:
         return names
     keys = {
-        *(text_keys(source) or (*TEXT_KEYS, *PROMPTED)),
+        *(text_keys(source) or (*TEXT_KEYS, *chats.KEYS)),
         *LABELS,
         *source.columns.values(),
         *source.metadata,
@@ -148,7 +162,7 @@ def _metadata(value: dict[str, Any], source: SourceConfig, text_keys: list[str])
         if isinstance(inner, dict):
             found = {**inner, **found}
     # A name that `columns` gives to another column takes its place.
-    renamed = {name: key for name, key in source.columns.items() if name not in ("text", *PROMPTED, *LABELS)}
+    renamed = {name: key for name, key in source.columns.items() if name not in ("text", *chats.KEYS, *LABELS)}
     found = {key: item for key, item in found.items() if key not in renamed.values()}
     found |= {name: _find(value, key) for name, key in renamed.items()}
     return plain_metadata(found, source)

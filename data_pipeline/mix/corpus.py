@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from data_pipeline import prompts
+from data_pipeline import conversations
+from data_pipeline.conversations import Conversation
 from data_pipeline.document import DOCUMENTS
 from data_pipeline.mix.index import open_index
 from data_pipeline.mix.indexing import open_documents, read_group
@@ -52,7 +53,7 @@ class Corpus:
         """The texts of `ordinals` (ascending, each once), about a megabyte at a time, in their order.
 
         Raises:
-          DataError: a partition vanished or was damaged since it was indexed, or a text lost its prompt.
+          DataError: a partition vanished or was damaged since it was indexed, or the text of a conversation was edited.
         """
         firsts = self.index.row_groups
         bounds = np.searchsorted(ordinals, firsts)
@@ -64,14 +65,14 @@ class Corpus:
             column = table.column("text").cast(pa.large_binary()).combine_chunks()
             for part in _batches(self.bytes[wanted]):
                 texts = column[part].to_pylist()
-                yield Texts(wanted[part], texts, self._prompts(wanted[part], texts, table[part]))
+                yield Texts(wanted[part], texts, self._conversations(wanted[part], texts, table[part]))
 
-    def _prompts(self, ordinals: np.ndarray, texts: list[bytes], table: pa.Table) -> np.ndarray:
+    def _conversations(self, ordinals: np.ndarray, texts: list[bytes], table: pa.Table) -> list[Conversation | None]:
         if "metadata" not in table.column_names or table.column("metadata").null_count == table.num_rows:
-            return np.zeros(len(texts), np.int64)
+            return [None] * len(texts)
         try:
-            return prompts.sizes(texts, table.column("metadata").to_pylist())
-        except prompts.EditedError as error:
+            return conversations.read(texts, table.column("metadata").to_pylist())
+        except conversations.EditedError as error:
             raise DataError(f"{self.where(int(ordinals[error.number]))}: {error}") from error
 
     def part(self, ordinals: np.ndarray, parts: int) -> np.ndarray:
@@ -90,7 +91,7 @@ class Texts(NamedTuple):
 
     ordinals: np.ndarray
     texts: list[bytes]  # UTF-8
-    prompts: np.ndarray  # int64, bytes at the beginning that are a prompt
+    conversations: list[Conversation | None]  # that the texts are
 
 
 def _batches(sizes: np.ndarray) -> Iterator[slice]:

@@ -17,10 +17,12 @@ from data_pipeline.mix.ledger import Ledger, Plan
 from data_pipeline.mix.pools import Pools, pools
 from data_pipeline.mix.sizes import domain_ratios
 from data_pipeline.produce import pack
+from data_pipeline.produce.dialogue import Kind
 from data_pipeline.produce.pack import Shape
 from data_pipeline.produce.parts import Parts
 from maxlm.blocks.manifest import DatasetInfo, Manifest, Packing, TokenAccount
 from maxlm.blocks.writer import new_block
+from maxlm.errors import ConfigError, DataError
 from maxlm.paths import PathLike, as_path
 from maxlm.tokenizer.base import Tokenizer
 
@@ -96,7 +98,7 @@ class Builder:
         there = np.bincount(codes[chosen], weights=self.parts.tokens(chosen), minlength=count)
         budgets = np.minimum(most, there.astype(np.int64))
         shape = self._shape({length: 1})
-        kept = pack.cut(self.parts.tokens(chosen), codes[chosen], budgets)
+        kept = self._kept(chosen, codes, budgets)
         needed = self.parts.rows_needed(shape, chosen, kept, produce.seed, 0)[length]
         unit = produce.row_multiple * (self.info.seq_len // length)
         shape = replace(shape, rows={length: -(-needed // unit) * unit})
@@ -152,25 +154,52 @@ class Builder:
         """
         full, tokens = budgets / budgets.sum(), int(budgets.sum())
         while True:
-            kept = pack.cut(self.parts.tokens(chosen), groups[chosen], budgets)
+            kept = self._kept(chosen, groups, budgets)
             needed = self.parts.rows_needed(shape, chosen, kept, seed, number)
             over = max(needed[length] / rows for length, rows in shape.rows.items())
             if over <= 1:
-                return chosen[kept > 0], budgets
+                too_long = self.parts.tokens(chosen) == 0  # they are left out, and count as used all the same
+                return chosen[(kept > 0) | too_long], budgets
             tokens = min(int(tokens / over), tokens - 1)
             budgets = schedule.budgets(full, tokens)
+
+    def _kept(self, chosen: np.ndarray, groups: np.ndarray, budgets: np.ndarray) -> np.ndarray:
+        """Tokens of each use that fit into its group's budget. Conversations are kept whole or not at all."""
+        return pack.cut(self.parts.tokens(chosen), groups[chosen], budgets, self.parts.kinds(chosen) != Kind.TEXT)
+
+    def _all_pairs(self, chosen: np.ndarray, shape: Shape) -> bool:
+        """Whether the documents are pairs.
+
+        Raises:
+          ConfigError: conversations would be cut by rows.
+          DataError: some are pairs, some are not; training could not tell which are which.
+        """
+        kinds = self.parts.kinds(chosen)
+        if (kinds != Kind.TEXT).any() and (shape.packer != "best_fit" or len(shape.rows) > 1):
+            key = "pack" if shape.packer != "best_fit" else "row_lengths"
+            raise ConfigError(
+                f"config.produce.{key}: conversations are not cut by a row's end; that takes pack='best_fit' and rows "
+                "of one length"
+            )
+        pairs = kinds == Kind.PAIR
+        if pairs.any() and not pairs.all():
+            raise DataError(
+                f"{self.corpus.where(int(chosen[pairs][0]))}: a pair of answers, and "
+                f"{self.corpus.where(int(chosen[~pairs][0]))} is none; make a data set of pairs alone"
+            )
+        return bool(pairs.any())
 
     def _write(
         self, blocks: str, number: int, shape: Shape, chosen: np.ndarray, groups: np.ndarray, plan: Plan
     ) -> Manifest:
         """`groups`: what the plan's budgets are of, for each document of the corpus."""
         folder = as_path(self.dataset) / blocks / f"block-{number:05d}"
-        lengths = self.parts.tokens(chosen)
-        kept = pack.cut(lengths, groups[chosen], np.array(plan.budgets))
+        kept, lost = self._kept(chosen, groups, np.array(plan.budgets)), self.parts.lost(chosen)
+        pairs = self._all_pairs(chosen, shape)
         with new_block(folder) as publish:
             shard_rows = self.config.produce.shard_rows
             whole = self.parts.write(folder, shape, chosen, kept, plan.seed, number, shard_rows)
-            selected, written = int(lengths.sum()), int(kept.sum())
+            selected, written = int((self.parts.tokens(chosen) + lost).sum()), int(kept.sum())
             return publish(
                 block=number,
                 seq_len=self.info.seq_len,
@@ -182,7 +211,7 @@ class Builder:
                     truncated=selected - written,
                     padded=shape.capacity - written - whole.repeated,
                     repeated=whole.repeated,
-                    masked=int(np.minimum(self.parts.prompts(chosen), kept).sum()),
+                    masked=whole.masked,
                 ),
                 domain_tokens=_tokens_by(self.corpus.domains, self.corpus.domain[chosen], kept),
                 source_tokens=_tokens_by(self.corpus.sources, self.corpus.source[chosen], kept),
@@ -192,7 +221,14 @@ class Builder:
                 selection=(plan.start, plan.end),
                 stage=plan.stage,
                 draw=plan.draw,
-                packing=Packing(shape.packer, round(written / shape.capacity, 9), *whole.cuts),
+                packing=Packing(
+                    shape.packer,
+                    round(written / shape.capacity, 9),
+                    *whole.cuts,
+                    conversations_too_long=int((lost > 0).sum()),
+                    tokens_too_long=int(lost.sum()),
+                ),
+                pairs=pairs,
             )
 
 

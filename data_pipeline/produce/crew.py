@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from data_pipeline import engine
 from data_pipeline.config import DataConfig
 from data_pipeline.mix.corpus import Corpus
+from data_pipeline.produce.dialogue import Dialogues
 from data_pipeline.produce.part import Part
 from maxlm.blocks.manifest import DatasetInfo
 from maxlm.errors import DataError
@@ -14,6 +15,7 @@ from maxlm.paths import PathLike
 from maxlm.tokenizer.base import Tokenizer
 
 _POLL_S = 0.5
+What = tuple[Corpus, Tokenizer, Dialogues, DatasetInfo, str]  # what a part works on and where its scratch files go
 
 
 class Crew(Protocol):
@@ -35,10 +37,11 @@ def make_crew(
     check: Callable[[], None],
 ) -> Crew:
     """The crew that `config.runner` asks for. `check` ends the work by what it raises."""
+    dialogues = Dialogues(corpus, tokenizer, config.conversations, dataset, info.row_format.row_tokens)
+    what = (corpus, tokenizer, dialogues, info, str(dataset))
     if config.runner == "ray":
-        return _OnRay(config, dataset, info, corpus, tokenizer, check)
-    workers = config.produce.workers
-    return _Here([Part(corpus, tokenizer, info, dataset, workers, check) for _ in range(config.produce.parts)])
+        return _OnRay(config, what, check)
+    return _Here([Part(*what, config.produce.workers, check) for _ in range(config.produce.parts)])
 
 
 class _Here:
@@ -58,20 +61,12 @@ class _Here:
 class _OnRay:
     """Actors of one core each, which take the parts in turn."""
 
-    def __init__(
-        self,
-        config: DataConfig,
-        dataset: PathLike,
-        info: DatasetInfo,
-        corpus: Corpus,
-        tokenizer: Tokenizer,
-        check: Callable[[], None],
-    ):
+    def __init__(self, config: DataConfig, what: What, check: Callable[[], None]):
         self._ray, self._check = engine.ray_module(), check
         cores = config.produce.workers or int(self._ray.cluster_resources().get("CPU", 1))
         actor = self._ray.remote(num_cpus=1, max_concurrency=config.produce.parts + 1)(_Worker)
-        what = self._ray.put((corpus, tokenizer, info, str(dataset)))
-        self._actors = [actor.remote(what) for _ in range(min(cores, config.produce.parts))]
+        shared = self._ray.put(what)
+        self._actors = [actor.remote(shared) for _ in range(min(cores, config.produce.parts))]
 
     def call(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         all_calls = [self._of(part).call.remote(part, method, args) for part, args in enumerate(arguments)]
@@ -104,7 +99,7 @@ class _OnRay:
 class _Worker:
     """An actor: the parts that it was given, one call after the other, and an ear for being stopped."""
 
-    def __init__(self, what: tuple[Corpus, Tokenizer, DatasetInfo, str]):
+    def __init__(self, what: What):
         self._what, self._parts, self._stopped, self._busy = what, {}, False, threading.Lock()
 
     def call(self, number: int, method: str, arguments: tuple[Any, ...]) -> Any:

@@ -39,12 +39,14 @@ def describe(config: DataConfig, dataset: PathLike, tokenizer: Tokenizer, corpus
                 f"{path}: this data set was begun with {name} {_shown(getattr(before, name))}, and now it would be "
                 f"{_shown(getattr(now, name))}; go back to that, or produce into another folder"
             )
-    for name in ("pack", "overlap", "parts"):
-        began = before.creation.get("produce", {}).get(name, getattr(produce, name))
-        if began != getattr(produce, name):
+    same = [("produce", produce, name) for name in ("pack", "overlap", "parts")]
+    same += [("conversations", config.conversations, name) for name in ("learn", "too_long")]
+    for group, values, name in same:
+        began, wanted = before.creation.get(group, {}).get(name, getattr(values, name)), getattr(values, name)
+        if began != wanted:
             raise DataError(
-                f"{path}: this data set was begun with config.produce.{name}={began}, and now it would be "
-                f"{getattr(produce, name)}: a block written again would differ; go back to that, or use another folder"
+                f"{path}: this data set was begun with config.{group}.{name}={began}, and now it would be "
+                f"{wanted}: a block written again would differ; go back to that, or use another folder"
             )
     held_out = before.creation.get("produce", {}).get("holdout", produce.holdout)
     if held_out != produce.holdout:

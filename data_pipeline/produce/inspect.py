@@ -42,7 +42,7 @@ def _table(manifest: Manifest, title: str) -> Table:
     rows = ", ".join(f"{count:,} of {length + 1:,} tokens" for length, count in manifest.rows_by_length.items())
     table.add_row("rows", f"{rows} in {len(manifest.shards)} shards")
     table.add_row("selected", f"{account.selected:,} tokens in {manifest.documents:,} uses of documents")
-    table.add_row("= written", f"{account.written:,}, of them {account.masked:,} of prompts")
+    table.add_row("= written", f"{account.written:,}, of them {account.masked:,} of prompts and the like")
     table.add_row("+ truncated", f"{account.truncated:,}")
     table.add_row("repeated, padded", f"{account.repeated:,}, {account.padded:,}")
     if packing := manifest.packing:
@@ -53,6 +53,11 @@ def _table(manifest: Manifest, title: str) -> Table:
         table.add_row(
             "longer than a row", f"{packing.documents_split:,} documents, {packing.tokens_split:,} tokens behind"
         )
+        if packing.conversations_too_long:
+            lost = f"{packing.conversations_too_long:,}, {packing.tokens_too_long:,} tokens left out"
+            table.add_row("conversations longer than a row", lost)
+    if manifest.pairs:
+        table.add_row("documents are", "pairs: a preferred answer, then the other")
     for label, parts in (("domain", manifest.domain_tokens), ("source", manifest.source_tokens)):
         for name, tokens in sorted(parts.items(), key=lambda item: -item[1]):
             table.add_row(f"{label} {name}", f"{tokens:,} ({tokens / written:.1%})")

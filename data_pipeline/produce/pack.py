@@ -57,14 +57,17 @@ class Layout(NamedTuple):
     column: np.ndarray  # int64 `[pieces]`
 
 
-def cut(lengths: np.ndarray, groups: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """How many tokens of each use are kept so that no group exceeds its budget, int64 `[uses]`."""
+def cut(lengths: np.ndarray, groups: np.ndarray, budgets: np.ndarray, whole: np.ndarray | None = None) -> np.ndarray:
+    """How many tokens of each use are kept so that no group exceeds its budget, int64 `[uses]`.
+
+    `whole`: bool `[uses]`, those that are kept as they are or not at all.
+    """
     kept = lengths.copy()
     for group, budget in enumerate(budgets):
         members = np.flatnonzero(groups == group)
         before = np.cumsum(lengths[members]) - lengths[members]
         kept[members] = np.clip(budget - before, 0, lengths[members])
-    return kept
+    return kept if whole is None else np.where(whole & (kept < lengths), 0, kept)
 
 
 def lay_out(shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, Layout]:

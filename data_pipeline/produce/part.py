@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipeline.mix.corpus import Corpus
+from data_pipeline.produce.dialogue import Dialogues
 from data_pipeline.produce.pack import Layout, Shape, cuts, lay_out, rows_needed
 from data_pipeline.produce.rows import Documents, rows_of
 from data_pipeline.produce.tokenise import TokenSpool
-from maxlm.blocks.format import Rows
+from maxlm.blocks.format import PADDING_DOMAIN, Rows
 from maxlm.blocks.manifest import DatasetInfo, Shard
 from maxlm.blocks.writer import ShardPlan, write_shard
-from maxlm.errors import DataError
 from maxlm.paths import PathLike
 from maxlm.tokenizer.base import Tokenizer
 
@@ -44,6 +44,14 @@ class Written(NamedTuple):
     shards: list[Shard]
     cuts: np.ndarray  # as pack.cuts
     repeated: int  # tokens
+    masked: int  # tokens that are context, those repeated not counted
+
+
+@dataclass
+class Tally:
+    """Counted while rows go by."""
+
+    context: int = 0  # tokens that are not learnt
 
 
 class Part:
@@ -53,6 +61,7 @@ class Part:
         self,
         corpus: Corpus,
         tokenizer: Tokenizer,
+        dialogues: Dialogues,
         info: DatasetInfo,
         scratch: PathLike,
         workers: int,
@@ -61,23 +70,16 @@ class Part:
         """`scratch`: folder for tokens; `workers`: threads, 0 for one per core."""
         self._corpus, self._tokenizer, self._info, self._check = corpus, tokenizer, info, check
         self._workers = workers or os.cpu_count() or 1
-        self._spool = TokenSpool(corpus, tokenizer, info.row_format.token_dtype, scratch, self._workers)
+        self._spool = TokenSpool(corpus, tokenizer, dialogues, info.row_format.token_dtype, scratch, self._workers)
 
-    def add(self, ordinals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Encodes documents that are not there yet: their tokens, and those of their prompts, int64 `[documents]`.
+    def add(self, ordinals: np.ndarray) -> np.ndarray:
+        """Encodes documents that are not there yet; what `TokenSpool.add` says of them, int64 `[3, documents]`.
 
         Raises:
-          DataError: a prompt leaves no room in a row.
+          DataError, ConfigError: a conversation that can't be encoded.
           DiskFullError: no space for the tokens.
         """
-        lengths, prompts = self._spool.add(ordinals, self._check)
-        row_tokens = self._info.row_format.row_tokens
-        for i in np.flatnonzero(prompts >= row_tokens)[:1].tolist():
-            raise DataError(
-                f"{self._corpus.where(int(ordinals[i]))}: a prompt of {int(prompts[i])} tokens leaves no room for its "
-                f"completion in a row of {row_tokens}: leave such rows out, or raise config.produce.seq_len"
-            )
-        return lengths, prompts
+        return self._spool.add(ordinals, self._check)
 
     def rows_needed(self, shape: Shape, kept: np.ndarray, seed: int, block: int) -> dict[int, int]:
         """How many rows of each length these uses take."""
@@ -90,29 +92,33 @@ class Part:
           DiskFullError: no space. What was written is the caller's to remove.
         """
         layouts = lay_out(job.shape, chosen.kept, job.seed, job.block)
-        offsets, _, prompts = self._spool.find(chosen.ordinals)
+        begins, _, masks, seconds = self._spool.find(chosen.ordinals)
         domains, dtype = self._corpus.domain[chosen.ordinals], self._info.row_format.token_dtype
-        documents = Documents(self._spool.read, dtype, offsets, prompts, domains)
+        documents = Documents(self._spool.read, dtype, begins, masks, seconds, domains)
         with ThreadPoolExecutor(self._workers, thread_name_prefix="write") as pool:
             futures = [
                 pool.submit(self._write_shard, documents, layouts[shard.seq_len], shard, job.folder)
                 for shard in job.shards
             ]
             try:
-                shards = [future.result() for future in futures]
+                written = [future.result() for future in futures]
             finally:
                 pool.shutdown(cancel_futures=True)
         repeated = sum(int(layout.pieces.repeated.sum()) for layout in layouts.values())
-        return Written(shards, cuts(layouts, chosen.kept, self._info.row_format.row_tokens), repeated)
+        context = sum(tally.context for _, tally in written)
+        cut_up = cuts(layouts, chosen.kept, self._info.row_format.row_tokens)
+        return Written([shard for shard, _ in written], cut_up, repeated, context - repeated)
 
-    def _write_shard(self, documents: Documents, layout: Layout, shard: ShardPlan, folder: str) -> Shard:
+    def _write_shard(self, documents: Documents, layout: Layout, shard: ShardPlan, folder: str) -> tuple[Shard, Tally]:
         row_format, pad_id = self._info.format_of(shard.seq_len), self._tokenizer.pad_id
         chunks = rows_of(documents, layout, row_format.row_tokens, shard.start, shard.end, pad_id)
-        return write_shard(folder, shard, row_format, self._checked(chunks))
+        tally = Tally()
+        return write_shard(folder, shard, row_format, self._checked(chunks, tally)), tally
 
-    def _checked(self, chunks: Iterator[Rows]) -> Iterator[Rows]:
+    def _checked(self, chunks: Iterator[Rows], tally: Tally) -> Iterator[Rows]:
         for chunk in chunks:
             self._check()
+            tally.context += int((~chunk.learn & (chunk.domains != PADDING_DOMAIN)).sum())
             yield chunk
 
     def clear(self) -> None:

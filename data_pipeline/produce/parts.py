@@ -23,6 +23,7 @@ class Whole(NamedTuple):
     shards: tuple[Shard, ...]
     cuts: tuple[int, ...]  # as pack.cuts
     repeated: int  # tokens
+    masked: int  # as Written.masked
 
 
 class Parts:
@@ -30,7 +31,7 @@ class Parts:
 
     def __init__(self, corpus: Corpus, crew: Crew, count: int):
         self._corpus, self._crew, self._count = corpus, crew, count
-        self._known = Known(2)  # tokens, and those of the prompt
+        self._known = Known(3)  # tokens, those that are lost, kind
         self._seen = np.zeros((2, len(corpus.domains)), np.int64)  # bytes and tokens encoded so far, by domain
 
     def encode(self, ordinals: np.ndarray) -> None:
@@ -46,16 +47,20 @@ class Parts:
 
     def clear(self) -> None:
         """Forgets all documents; what was learnt of bytes per token stays."""
-        self._known = Known(2)
+        self._known = Known(3)
         self._crew.call("clear", [()] * self._count)
 
     def tokens(self, ordinals: np.ndarray) -> np.ndarray:
         """Tokens of documents that were encoded, BOS and EOS included, int64 `[documents]`."""
         return self._known.find(ordinals)[0]
 
-    def prompts(self, ordinals: np.ndarray) -> np.ndarray:
-        """Of them, tokens of a prompt, int64 `[documents]`."""
+    def lost(self, ordinals: np.ndarray) -> np.ndarray:
+        """Tokens of conversations that no row holds, and that count nowhere else, int64 `[documents]`."""
         return self._known.find(ordinals)[1]
+
+    def kinds(self, ordinals: np.ndarray) -> np.ndarray:
+        """What each document is, as Kind, int64 `[documents]`."""
+        return self._known.find(ordinals)[2]
 
     def enough(self, run: np.ndarray, tokens: int) -> int:
         """How many documents from the front of `run` likely hold `tokens` tokens; at least one."""
@@ -97,6 +102,7 @@ class Parts:
             shards=tuple(shard for part in written for shard in part.shards),
             cuts=tuple(np.sum([part.cuts for part in written], axis=0).tolist()),
             repeated=sum(part.repeated for part in written),
+            masked=sum(part.masked for part in written),
         )
 
     def _rows_needed(

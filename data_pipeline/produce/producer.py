@@ -17,6 +17,7 @@ from data_pipeline.mix.ledger import Ledger, skipped_blocks
 from data_pipeline.produce.build import Builder
 from data_pipeline.produce.crew import make_crew
 from data_pipeline.produce.description import describe
+from data_pipeline.produce.dialogue import keep_template
 from data_pipeline.produce.parts import Parts
 from data_pipeline.produce.progress import Progress
 from data_pipeline.produce.stopping import Stopped, StopSignal
@@ -85,6 +86,7 @@ def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, St
         corpus = Corpus(dataset, config.produce.holdout, *columns_asked(config))
         tokenizer = load_tokenizer(dataset / TOKENIZER)
         info = describe(config, dataset, tokenizer, corpus)
+        keep_template(config.conversations, dataset, tokenizer)
         # Only from here on there is work to leave in order.
         stop = stack.enter_context(StopSignal())
         crew = stack.enter_context(closing(make_crew(config, dataset, info, corpus, tokenizer, stop.check)))

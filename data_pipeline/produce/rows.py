@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipeline.produce.pack import Layout
+from data_pipeline.produce.tokenise import learnt_of
 from maxlm.blocks.format import PADDING_DOMAIN, Rows
 
 _CHUNK_TOKENS = 1_000_000  # places at a time: some 30 MB while a chunk is being made
@@ -14,10 +15,11 @@ _CHUNK_TOKENS = 1_000_000  # places at a time: some 30 MB while a chunk is being
 class Documents(NamedTuple):
     """The documents of a layout, one entry a use; their tokens stand somewhere, one document after the other."""
 
-    read: Callable[[int, np.ndarray], None]  # fills an array `[tokens]` with the tokens from a place on
-    dtype: np.dtype  # of tokens
+    read: Callable[[int, np.ndarray], None]  # fills an array `[words]` with the words from a place on
+    dtype: np.dtype  # of tokens, and words
     offsets: np.ndarray  # int64, the place where the document begins
-    prompts: np.ndarray  # int64, how many of its first tokens are a prompt: context that is not learnt from
+    masks: np.ndarray  # int64, the place of a bitmap of what is learnt of it, 16 tokens a word; -1: all is
+    seconds: np.ndarray  # int64, the token that begins a segment of its own (a pair's second answer); 0: none
     domains: np.ndarray  # uint8
 
 
@@ -57,6 +59,19 @@ def _chunk(documents: Documents, layout: Layout, row_tokens: int, start: int, en
     counted = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     places = np.repeat(place, length) + counted
     domains.ravel()[places] = np.repeat(documents.domains[use], length)
-    context = np.maximum(repeated, documents.prompts[use] - begin)
-    learn.ravel()[places] = counted >= np.repeat(context, length)
+    learn.ravel()[places] = counted >= np.repeat(repeated, length)
+    flat_learn = learn.ravel()
+    for i in np.flatnonzero(documents.masks[use] >= 0).tolist():
+        where = slice(place[i], place[i] + length[i])
+        flat_learn[where] &= _learnt(documents, int(documents.masks[use[i]]), int(begin[i]), int(length[i]))
+    second = documents.seconds[use] - begin
+    within = (second > 0) & (second < length)
+    starts.ravel()[place[within] + second[within]] = True
     return Rows(tokens, starts, learn, domains)
+
+
+def _learnt(documents: Documents, mask: int, begin: int, length: int) -> np.ndarray:
+    """Which of a document's tokens [begin, begin + length) are learnt, bool `[length]`."""
+    words = np.empty(-(-(begin + length) // 16), documents.dtype)
+    documents.read(mask, words)
+    return learnt_of(words, begin + length)[begin:]

@@ -32,7 +32,7 @@ class TokenAccount:
     truncated: int  # of them, tokens cut off
     padded: int  # places in rows that hold no token
     repeated: int = 0  # places that repeat the end of a document's piece before, as context that is not learnt from
-    masked: int = 0  # of those written, tokens of prompts: context too
+    masked: int = 0  # of those written, tokens of prompts, and of what others said: context too
 
     def check(self, capacity: int, where: object) -> None:
         """Raises DataError unless what was selected and all places are accounted for, with no negative count.
@@ -60,6 +60,8 @@ class Packing:
     tokens_cut: int  # of such documents, tokens behind their first piece: they lost what stood before them
     documents_split: int  # that are longer than the longest row, and so cut by any packer
     tokens_split: int
+    conversations_too_long: int = 0  # longer than a row, and so left out or cut; none are cut otherwise
+    tokens_too_long: int = 0  # of such conversations, tokens that were; they count as truncated
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Manifest:
     selection: tuple[int, ...]  # [start, end) of this block's documents in the ledger's journal
     stage: str = "main"
     packing: Packing | None = None  # None: not told (format 1)
+    pairs: bool = False  # whether its documents are pairs of answers: segments 1 and 2, 3 and 4, … of a row, each one
     draw: int = 0  # how often it had been asked to be made anew, of other documents, when it was made
     format_version: int = FORMAT_VERSION
 

@@ -1,19 +1,26 @@
-"""`maxlm generate --workdir=RUN --prompt …`, or `--interactive`"""
+"""`maxlm generate --workdir=RUN --prompt …`, or `--interactive`; with `--chat` by the chat template"""
 
 import argparse
 import sys
+from collections.abc import Iterator
 
 from maxlm.config import Overrides
 from maxlm.errors import UserError
-from maxlm.generate.engine import generate_text
+from maxlm.generate.engine import Engine, generate_text
 from maxlm.generate.load import TrainedModel, load_model
 from maxlm.generate.sampling import Sampling
+from maxlm.paths import as_path
+from maxlm.tokenizer.chat import ASSISTANT, chat_template
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--prompt", action="append", help="text to continue; may be given several times")
     parser.add_argument("--interactive", action="store_true", help="continue each line that is typed")
+    parser.add_argument(
+        "--chat", action="store_true", help="answer: prompts are what a user says, put into the run's chat template"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="with --chat: a system message before them")
     parser.add_argument(
         "--temperature", type=float, default=0.8, help="0: always the likeliest token (default %(default)s)"
     )
@@ -42,11 +49,15 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         raise UserError(f"--max-tokens: {arguments.max_tokens} is not positive")
     if bool(arguments.prompt) == arguments.interactive:
         raise UserError("give --prompt=TEXT, or --interactive and type the prompts")
+    if arguments.system is not None and not arguments.chat:
+        raise UserError("--system: belongs to --chat")
     sampling = Sampling(
         arguments.temperature, arguments.top_k, arguments.top_p, arguments.min_p, arguments.repetition_penalty
     )
     trained = load_model(arguments.workdir, arguments.step, overrides, arguments.average)
-    if arguments.interactive:
+    if arguments.chat:
+        _chat(trained, arguments, sampling)
+    elif arguments.interactive:
         _converse(trained, arguments, sampling)
     elif len(arguments.prompt) == 1:
         _continue(trained, arguments.prompt[0], arguments, sampling, arguments.seed)
@@ -58,19 +69,39 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
 
 def _continue(trained: TrainedModel, prompt: str, arguments: argparse.Namespace, sampling: Sampling, seed: int) -> None:
     """Writes the prompt and its continuation, piece by piece as it comes."""
+    _show(prompt)
+    generate_text(trained, [prompt], arguments.max_tokens, sampling, seed, arguments.stop, _show)
+    _show("\n")
 
-    def show(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
-    show(prompt)
-    generate_text(trained, [prompt], arguments.max_tokens, sampling, seed, arguments.stop, show)
-    show("\n")
+def _chat(trained: TrainedModel, arguments: argparse.Namespace, sampling: Sampling) -> None:
+    """Answers each prompt by itself; line after line that is typed as one conversation."""
+    template = chat_template(as_path(arguments.workdir) / "tokenizer", trained.tokenizer)
+    ends, engine = template.ends(), Engine(trained, sampling)
+    stop = [*arguments.stop, *[name for name, i in trained.tokenizer.special.items() if i in ends]]
+    system = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    said = system
+    for number, text in enumerate(_typed() if arguments.interactive else arguments.prompt):
+        said = [*(said if arguments.interactive else system), {"role": "user", "content": text}]
+        prompt = template.prompt(said)
+        (answer,) = engine.complete([prompt], arguments.max_tokens, arguments.seed + number, stop, _show)
+        _show("\n")
+        said = [*said, {"role": ASSISTANT, "content": answer}]
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _converse(trained: TrainedModel, arguments: argparse.Namespace, sampling: Sampling) -> None:
     """Continues line after line, each with a seed of its own, until the input ends."""
-    asked = 0
+    for asked, prompt in enumerate(_typed()):
+        _continue(trained, prompt, arguments, sampling, arguments.seed + asked)
+
+
+def _typed() -> Iterator[str]:
+    """The lines that are typed, until the input ends; empty ones are none."""
     while True:
         if sys.stdin.isatty():
             print("> ", end="", flush=True)
@@ -78,5 +109,4 @@ def _converse(trained: TrainedModel, arguments: argparse.Namespace, sampling: Sa
         if not line:
             return
         if prompt := line.rstrip("\n"):
-            _continue(trained, prompt, arguments, sampling, arguments.seed + asked)
-            asked += 1
+            yield prompt

@@ -27,7 +27,7 @@ from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.train import hlo
 from maxlm.train.absent import absent_devices
 from maxlm.train.config import Config, check_divides
-from maxlm.train.optimizer import make_optimizer
+from maxlm.train.optimizer import optimizer_for
 from maxlm.train.state import TrainState, abstract_state
 from maxlm.train.step import make_train_step
 
@@ -183,7 +183,7 @@ def _bytes_of(tree: Any) -> int:
 def _compile(config: Config, mesh: Any, seq_len: int, topology: str) -> tuple[TrainState, Any]:
     """The abstract state, and the compiled step."""
     model, schedule = DecoderFunction(config.model), optax.constant_schedule(config.optimizer.learning_rate)
-    tx = make_optimizer(config.optimizer, schedule, config.model.width_multiplier)
+    tx = optimizer_for(config, schedule)
     step = make_train_step(model, tx, schedule, config.train, mesh, num_domains=8)
     dtypes = Batch(jnp.int32, jnp.int32, jnp.int32, jnp.int32, jnp.float32, jnp.int32)
     shape, sharding = (config.train.batch, seq_len), batch_sharding(mesh)

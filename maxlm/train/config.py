@@ -40,6 +40,22 @@ class OptimizerConfig:
     decay_tables: bool = True  # whether embeddings decay too; under muon they never do
     clip_norm: float = 1.0  # largest global norm of the gradient; 0: not clipped
     ema_decay: float = 0.0  # keeps a moving average of the parameters beside them for --average; 0: none
+    freeze: tuple[str, ...] = ()  # patterns of names of parameters that are not trained: "embedding", "layers.mlp.*"
+    lora_rank: int = 0  # trains adapters of this rank (LoRA) beside matrices of the layers, and nothing else; 0: none
+    lora_alpha: float = 16.0  # adapters count alpha / rank times
+    lora_on: tuple[str, ...] = ("query", "key", "value", "out", "gate", "up", "down")  # matrices that have one
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"config.optimizer.ema_decay: {self.ema_decay} is outside [0, 1)")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"config.optimizer.learning_rate: {self.learning_rate} is not positive")
+        if self.lora_rank < 0 or self.lora_alpha <= 0:
+            raise ConfigError("config.optimizer: lora_rank must be at least 0, and lora_alpha above it")
+        if self.lora_rank and self.name == "muon":
+            raise ConfigError("config.optimizer.name='muon': adapters (lora_rank) take another rule, as adamw")
+        if self.ema_decay and (self.freeze or self.lora_rank):
+            raise ConfigError("config.optimizer.ema_decay: an average is kept where all parameters are trained")
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,10 @@ class TrainSettings:
     batch: int = 8  # rows in a step, over all devices
     accumulate: int = 1  # parts in which a step's rows are worked off, one after the other, to save memory
     seed: int = 0  # of the initial parameters
+    # What is minimised: the cross-entropy of the next token, or of pairs of answers a loss of maxlm/train/preference.py
+    loss: Literal["next_token", "dpo", "ipo"] = "next_token"
+    beta: float = 0.1  # of dpo and ipo: how strongly the reference holds
+    label_smoothing: float = 0.0  # of dpo: the share of pairs that are labelled the wrong way round, as one assumes
     z_loss: float = 0.0  # weight of log²Z (PaLM, section 5), which keeps logits from drifting; 1e-4 is usual
     loss_chunks: int = 0  # pieces in which the logits are made; 0: chosen to hold about 32 MiB of them at a time
     log_every: int = 10  # steps between lines and metrics
@@ -124,6 +144,10 @@ class Config:
     wandb: WandbConfig = WandbConfig()
 
     def __post_init__(self) -> None:
+        if self.train.beta <= 0 or not 0 <= self.train.label_smoothing < 0.5:
+            raise ConfigError("config.train: beta must be above 0, and label_smoothing lie in [0, 0.5)")
+        if self.train.loss != "next_token" and self.train.z_loss:
+            raise ConfigError("config.train.z_loss: belongs to the loss of the next token")
         if self.train.accumulate < 1:
             raise ConfigError(f"config.train.accumulate: {self.train.accumulate} is less than 1")
         if self.train.batch < 1 or self.data.num_blocks < 1 or self.train.log_every < 1:
@@ -131,10 +155,6 @@ class Config:
         shares = (self.schedule.warmup_share, self.schedule.decay_share, self.schedule.final_share)
         if any(not 0 <= share <= 1 for share in shares) or shares[0] + shares[1] > 1:
             raise ConfigError(f"config.schedule: shares lie in [0, 1] and warm-up + decay within 1, found {shares}")
-        if not 0 <= self.optimizer.ema_decay < 1:
-            raise ConfigError(f"config.optimizer.ema_decay: {self.optimizer.ema_decay} is outside [0, 1)")
-        if self.optimizer.learning_rate <= 0:
-            raise ConfigError(f"config.optimizer.learning_rate: {self.optimizer.learning_rate} is not positive")
 
 
 def check_divides(config: Config, mesh: Mesh, rows: Mapping[int, int]) -> None:

@@ -20,7 +20,9 @@ from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import batch_sharding, replicated
 from maxlm.parallel.sharding import param_shardings
 from maxlm.train.config import TrainSettings
+from maxlm.train.preference import reference_of
 from maxlm.train.step import gradients
+from maxlm.train.trainable import Pick
 
 _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}  # by bytes
 
@@ -37,22 +39,26 @@ class Probed(NamedTuple):
 class Probe:
     """Works a step's loss and gradient out beside training: the state is only read. Compiled when it is first asked."""
 
-    def __init__(self, model: DecoderFunction, settings: TrainSettings, mesh: Mesh):
+    def __init__(self, model: DecoderFunction, settings: TrainSettings, mesh: Mesh, pick: Pick | None = None):
+        """`pick`: the parameters that are trained, whose gradient a step's norm is of; None: all."""
+        self._settings = settings
         self._mesh, shardings = mesh, param_shardings(mesh, model.param_axes())
         self._names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(shardings)]
         shapes = jax.tree.leaves(model.abstract_params())
         self._twins = [twins(leaf, shape.shape) for leaf, shape in zip(jax.tree.leaves(shardings), shapes, strict=True)]
 
-        def probe(params: dict[str, Any], batch: Batch) -> Probed:
-            (loss, _), grads = gradients(model, settings, params, batch)
+        def probe(params: dict[str, Any], batch: Batch, reference: Any = None) -> Probed:
+            (loss, _), grads = gradients(model, settings, params, batch, reference)
             sums = (device_sums(tree, shardings, mesh) for tree in (grads, params))
-            return Probed(loss, optax.tree.norm(grads), *sums)
+            return Probed(loss, optax.tree.norm(pick(grads) if pick else grads), *sums)
 
-        self._probe = jax.jit(probe, in_shardings=(shardings, batch_sharding(mesh)), out_shardings=replicated(mesh))
+        splits = (shardings, batch_sharding(mesh), None)
+        self._probe = jax.jit(probe, in_shardings=splits, out_shardings=replicated(mesh))
 
-    def figures(self, params: dict[str, Any], batch: Batch) -> tuple[float, float]:
-        """Loss and norm of the gradient."""
-        found = jax.device_get(self._probe(params, batch))
+    def figures(self, params: dict[str, Any], batch: Batch, opt_state: Any = None) -> tuple[float, float]:
+        """Loss and norm of the gradient. `opt_state`: where a loss of pairs keeps its reference."""
+        reference = None if opt_state is None else reference_of(self._settings, opt_state, params)
+        found = jax.device_get(self._probe(params, batch, reference))
         return float(found.loss), float(found.grad_norm)
 
     def differences(self, params: dict[str, Any], batch: Batch) -> list[str]:
@@ -61,16 +67,16 @@ class Probe:
         Gradients are not compared on GPUs unless XLA is told to be deterministic: sums that are not in a fixed order
         are no fault.
         """
-        first = jax.device_get(self._probe(params, batch))
+        first = jax.device_get(self._probe(params, batch, None))
         found = _unlike_copies(first.param_sums, self._twins)
         words = [f"{self._names[leaf]} on {self._device(at)} is not what its copies are" for at, leaf in found]
         if not _is_deterministic(self._mesh):
             return words
-        second = jax.device_get(self._probe(params, batch))
+        second = jax.device_get(self._probe(params, batch, None))
         unlike = np.argwhere(first.gradient_sums != second.gradient_sums)
         if len(unlike) == 0 and first.loss == second.loss:
             return words
-        third = jax.device_get(self._probe(params, batch))
+        third = jax.device_get(self._probe(params, batch, None))
         stays = not np.array_equal(second.gradient_sums, third.gradient_sums)
         again = "and a third time differently" if stays else "the third time as the second"
         words += [f"the gradient of {self._names[leaf]} on {self._device(at)} came out twice differently, {again}"

@@ -29,6 +29,7 @@ from maxlm.train.config import Config
 from maxlm.train.hardware import memory_in_use
 from maxlm.train.history import next_block
 from maxlm.train.metrics import Window
+from maxlm.train.preference import check_pairs
 from maxlm.train.run import (
     MakeEvaluate,
     Run,
@@ -99,7 +100,9 @@ def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
     position, feed = run.position, trainer.feed
     with run.instruments.waiting_for_data():
         batches = feed.open(position.block)
-    check_same_stage(run.stages, position.block, run.store.manifest(position.block).stage)
+    manifest = run.store.manifest(position.block)
+    check_same_stage(run.stages, position.block, manifest.stage)
+    check_pairs(trainer.stage.config.train, manifest, run.store.folder(position.block))
     run.journal.append("block_started", block=position.block, step=position.step, batch=position.batch)
     tell_producer(run, position.block, finished=False)
     run.instruments.begin_block()
@@ -138,7 +141,9 @@ def _log(
     `state`: of now, a step later.
     """
     tokens = trainer.stage.config.train.batch * run.store.info.seq_len  # of shorter rows there are more
-    found = run.instruments.fetch(step, metrics, again=partial(trainer.probe.figures, state.params, rows))
+    found = run.instruments.fetch(
+        step, metrics, again=partial(trainer.probe.figures, state.params, rows, state.opt_state)
+    )
     window.add(found, tokens, cost.flops_per_token(trainer.model.config, rows.inputs.shape[1]).times(tokens))
     if step % trainer.stage.config.train.log_every:
         return window

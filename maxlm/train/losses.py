@@ -32,6 +32,7 @@ class TokenLosses(NamedTuple):
 
     loss: jax.Array  # [] weighted mean of the cross-entropy, plus the z-loss
     nll_BT: jax.Array  # float32 [batch, seq_len]: cross-entropy of each token, in nats; no gradient flows through it
+    figures: dict[str, jax.Array] | None = None  # to be shown: name -> sum, and what it is to be divided by
 
 
 def auto_chunks(batch: int, seq_len: int, vocab: int) -> int:

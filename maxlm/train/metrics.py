@@ -82,6 +82,7 @@ class Window:
     flops: np.ndarray = field(init=False)  # of the model, by the conventions of maxlm/models/cost.py
     domain_nll: np.ndarray = field(init=False)
     domain_tokens: np.ndarray = field(init=False)
+    figures: dict[str, np.ndarray] = field(default_factory=dict)  # sums, and what they are to be divided by
     norms: dict[str, float] = field(default_factory=dict)  # by layer, of the last step that has them
 
     def __post_init__(self) -> None:
@@ -103,6 +104,8 @@ class Window:
         self.grad_norm += float(metrics["grad_norm"])
         self.domain_nll += metrics["domain_nll"]
         self.domain_tokens += metrics["domain_tokens"]
+        for name, sums in metrics.get("figures", {}).items():
+            self.figures[name] = self.figures.get(name, 0) + np.asarray(sums, np.float64)
 
     def scalars(self, peak: float, wait_share: float) -> dict[str, float]:
         """Means over the window; `peak`: FLOP/s of all devices."""
@@ -123,6 +126,7 @@ class Window:
         for name, nll, tokens in zip(self.domains, self.domain_nll, self.domain_tokens, strict=True):
             if tokens:
                 values[f"loss/{name}"] = nll / tokens
+        values |= {name: float(total / count) for name, (total, count) in self.figures.items() if count}
         return values | self.norms
 
 

@@ -12,7 +12,9 @@ import optax
 from optax import contrib
 
 from maxlm.errors import ConfigError
-from maxlm.train.config import OptimizerConfig
+from maxlm.train.config import Config, OptimizerConfig
+from maxlm.train.preference import LOSSES, keep_reference
+from maxlm.train.trainable import lora, on_trained, trained
 
 # Matrices within layers, stacked as [layers, …]: the dimensions that are summed over, and those that come out.
 _HIDDEN: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -31,13 +33,35 @@ _CONSISTENT_RMS = 0.2  # Muon's updates as large as AdamW's usually are, so that
 def make_optimizer(
     config: OptimizerConfig, schedule: optax.Schedule, width_multiplier: float = 1.0
 ) -> optax.GradientTransformationExtraArgs:
-    """Clipping by the global norm, then the rule `config.name`, then what the config adds.
+    """Clipping by the global norm, then the rule `config.name`, then what the config adds; of what is trained.
 
     `width_multiplier`: how much wider the model is than the one whose learning rate this is (muP).
 
     Raises:
       ConfigError: the rule has no width transfer.
     """
+    pick = trained(config)
+    if pick is not None:
+        return on_trained(_whole(config, schedule, width_multiplier), pick)
+    return _whole(config, schedule, width_multiplier)
+
+
+def optimizer_for(config: Config, schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+    """`make_optimizer` of a run: where its loss compares with a reference, that is kept in the optimizer's state.
+
+    Raises:
+      ConfigError: the rule has no width transfer.
+    """
+    tx = make_optimizer(config.optimizer, schedule, config.model.width_multiplier)
+    if config.train.loss not in LOSSES:
+        return tx
+    return optax.chain(tx, keep_reference(trained(config.optimizer) or (lambda params: params)))
+
+
+def _whole(
+    config: OptimizerConfig, schedule: optax.Schedule, width_multiplier: float
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of those parameters that are trained, whichever they are."""
     # In the same place whether it clips or not, so that the optimizer's state looks the same.
     parts = [optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()]
     parts.append(RULES[config.name](config, schedule))
@@ -50,7 +74,8 @@ def make_optimizer(
         parts.append(_scale_hidden(1 / width_multiplier))
     if config.ema_decay:
         parts.append(average_params(config.ema_decay))
-    return optax.chain(*parts)
+    chained = optax.with_extra_args_support(optax.chain(*parts))
+    return lora(chained, config.lora_rank, config.lora_alpha, _HIDDEN) if config.lora_rank else chained
 
 
 def _adamw(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:

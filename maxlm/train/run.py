@@ -37,13 +37,14 @@ from maxlm.train.history import (
 )
 from maxlm.train.loader import BlockFeed
 from maxlm.train.metrics import MetricsWriter, ProgressLine
-from maxlm.train.optimizer import make_optimizer
+from maxlm.train.optimizer import optimizer_for
 from maxlm.train.origin import begin_of
 from maxlm.train.retention import Saved, to_remove
 from maxlm.train.stages import Stage, Start, plan_stages, stage_of
 from maxlm.train.state import TrainState, abstract_state, begin_state, init_state
 from maxlm.train.step import make_train_step
 from maxlm.train.stopping import StopRequest
+from maxlm.train.trainable import check_names, trained
 
 Evaluate = Callable[[dict[str, Any]], dict[str, float]]
 MakeEvaluate = Callable[[Config, BlockStore, DecoderFunction, Mesh, int], Evaluate]  # int: length of rows
@@ -188,7 +189,8 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
     config, rows = stage.config, stage.rows(store.info)
     check_divides(config, mesh, rows)
     model = DecoderFunction(config.model)
-    tx = make_optimizer(config.optimizer, stage.schedule, config.model.width_multiplier)
+    check_names(config.optimizer, model.abstract_params())
+    tx = optimizer_for(config, stage.schedule)
     with run.clock.spending("restore"):
         state, verified = _state(run, config, model, tx, mesh)
         jax.block_until_ready(state)
@@ -206,7 +208,7 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
         feed=BlockFeed(
             store, batch=train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=run.line.say
         ),
-        probe=Probe(model, train, mesh),
+        probe=Probe(model, train, mesh, trained(config.optimizer)),
         evaluate=make_evaluate(config, store, model, mesh, next(iter(rows))) if make_evaluate else None,
         peak=mesh.size * peak_flops(mesh.devices.flat[0], config.model.dtype, train.peak_flops),
     )

@@ -26,7 +26,13 @@ _FIXED = {
     **dict.fromkeys(("stages", "branch", "checkpoint", "watch", "profile", "wandb"), "it is the run's"),
     **dict.fromkeys(("data.dataset", "data.num_blocks"), "it is the run's; `maxlm train --from=RUN` changes it"),
     "train.seed": "parameters are made once",
-    **dict.fromkeys(("optimizer.name", "optimizer.ema_decay"), "the optimizer's state would be another"),
+    **dict.fromkeys(
+        (
+            "optimizer.name", "optimizer.ema_decay", "optimizer.freeze", "optimizer.lora_rank", "optimizer.lora_alpha",
+            "optimizer.lora_on", "train.loss",
+        ),
+        "the optimizer's state would be another",
+    ),
     **dict.fromkeys(
         (
             "model.vocab_size", "model.embed", "model.num_layers", "model.num_heads", "model.num_kv_heads",

@@ -17,7 +17,9 @@ from maxlm.parallel.axes import CONTEXT, ways
 from maxlm.parallel.mesh import batch_sharding, replicated
 from maxlm.train.config import TrainSettings
 from maxlm.train.losses import TokenLosses, auto_chunks, next_token_loss, sums_by_domain
+from maxlm.train.preference import Answers, answers, num_pairs, reference_of, token_weights
 from maxlm.train.state import TrainState, state_shardings
+from maxlm.train.trainable import applied, gradients_of
 
 Metrics = dict[str, Any]
 
@@ -28,21 +30,46 @@ def batch_loss(
     batch: Batch,
     settings: TrainSettings,
     total: jax.Array | None = None,
+    reference: dict[str, Any] | None = None,
 ) -> TokenLosses:
     """The loss that training minimises, and the cross-entropy of each token.
 
-    `total`: weight of all rows of the step, where the batch is only some of them.
+    `total`: weight (of pairs: number) of all rows of the step, where the batch is only some of them.
+    `reference`: the parameters that a loss of pairs compares with.
     """
+    compared = None if reference is None else answers(batch_loss(model, reference, batch, settings).nll_BT, batch)
     split, decoder = ways(CONTEXT), model.bind(params)
     batch = jax.tree.map(lambda x_BT: spread(x_BT, split), batch) if split > 1 else batch
     hidden_BTD, _ = decoder(batch.inputs, batch.positions, batch.segments)
     B, T, _ = hidden_BTD.shape
     chunks = settings.loss_chunks or auto_chunks(B, T, model.config.vocab_size)
     table_VD = decoder.unembedding()
-    losses = next_token_loss(
-        hidden_BTD, table_VD, batch.targets, batch.weights, z_loss=settings.z_loss, chunks=chunks, total=total
-    )
+    if compared is None:
+        losses = next_token_loss(
+            hidden_BTD, table_VD, batch.targets, batch.weights, z_loss=settings.z_loss, chunks=chunks, total=total
+        )
+    else:
+        losses = _pair_loss(hidden_BTD, table_VD, batch, settings, compared, chunks, total)
     return losses._replace(nll_BT=gathered(losses.nll_BT, split)) if split > 1 else losses
+
+
+def _pair_loss(
+    hidden_BTD: jax.Array,
+    table_VD: jax.Array,
+    batch: Batch,
+    settings: TrainSettings,
+    compared: Answers,
+    chunks: int,
+    total: jax.Array | None,
+) -> TokenLosses:
+    """A loss of pairs: its value, and for its gradient a loss of tokens with the weights that have the same one."""
+    frozen = jax.lax.stop_gradient((hidden_BTD, table_VD))
+    nll_BT = next_token_loss(*frozen, batch.targets, batch.weights, chunks=chunks).nll_BT
+    total = num_pairs(batch) if total is None else total
+    value, weights_BT, figures = token_weights(nll_BT, batch, compared, settings, total)
+    one = jnp.ones(())
+    pulls = next_token_loss(hidden_BTD, table_VD, batch.targets, weights_BT, chunks=chunks, total=one).loss
+    return TokenLosses(value + pulls - jax.lax.stop_gradient(pulls), nll_BT, figures)
 
 
 def make_train_step(
@@ -60,10 +87,12 @@ def make_train_step(
     """
 
     def train_step(state: TrainState, batch: Batch, limits: Limits) -> tuple[TrainState, Metrics]:
-        (loss, nll_BT), grads = gradients(model, settings, state.params, batch)
-        grad_norm = optax.tree.norm(grads)
+        reference = reference_of(settings, state.opt_state, state.params)
+        (loss, (nll_BT, figures)), grads = gradients(model, settings, state.params, batch, reference)
         updates, opt_state = tx.update(grads, state.opt_state, state.params, step=state.step)
-        updated = optax.apply_updates(state.params, updates), opt_state
+        grads = gradients_of(updates, grads)
+        grad_norm = optax.tree.norm(grads)
+        updated = applied(state.params, updates), opt_state
         applies = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (loss <= limits.loss) & (grad_norm <= limits.grad_norm)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(applies, new, old), updated, (state.params, state.opt_state)
@@ -76,8 +105,11 @@ def make_train_step(
             "domain_nll": sums_by_domain(nll_BT * batch.weights, batch.domains, num_domains),
             "domain_tokens": sums_by_domain(batch.weights, batch.domains, num_domains),
         }
+        if figures:
+            metrics["figures"] = figures
         if settings.log_norms:  # of the parameters that the gradient belongs to
-            metrics["norms"] = norms_when((state.step + 1) % settings.log_every == 0, state.params, grads)
+            held = gradients_of(updates, state.params)
+            metrics["norms"] = norms_when((state.step + 1) % settings.log_every == 0, held, grads)
         return TrainState(params, opt_state, state.step + 1, state.key), metrics
 
     state_split, batch_split = state_shardings(model, tx, mesh), batch_sharding(mesh)
@@ -90,28 +122,33 @@ def make_train_step(
 
 
 def gradients(
-    model: DecoderFunction, settings: TrainSettings, params: dict[str, Any], batch: Batch
-) -> tuple[tuple[jax.Array, jax.Array], dict[str, Any]]:
-    """(loss, cross-entropy of each token), gradients; taken in `settings.accumulate` parts and summed in float32."""
-    count, total = settings.accumulate, batch.weights.sum()
+    model: DecoderFunction,
+    settings: TrainSettings,
+    params: dict[str, Any],
+    batch: Batch,
+    reference: dict[str, Any] | None = None,
+) -> tuple[tuple[jax.Array, tuple[jax.Array, Any]], dict[str, Any]]:
+    """(loss, (cross-entropy of each token, figures)), gradients; summed over `settings.accumulate` parts in float32."""
+    count, total = settings.accumulate, batch.weights.sum() if reference is None else num_pairs(batch)
 
-    def loss_fn(params: dict[str, Any], rows: Batch) -> tuple[jax.Array, jax.Array]:
-        losses = batch_loss(model, params, rows, settings, total)
-        return losses.loss, losses.nll_BT
+    def loss_fn(params: dict[str, Any], rows: Batch) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        losses = batch_loss(model, params, rows, settings, total, reference)
+        return losses.loss, (losses.nll_BT, losses.figures)
 
     gradient = jax.value_and_grad(loss_fn, has_aux=True)
     if count == 1:
         return gradient(params, batch)
 
-    def add(sums: tuple[jax.Array, dict[str, Any]], rows: Batch) -> tuple[Any, jax.Array]:
-        (loss, nll_BT), grads = gradient(params, rows)
-        return jax.tree.map(jnp.add, sums, (loss, grads)), nll_BT
+    def add(sums: tuple[jax.Array, dict[str, Any]], rows: Batch) -> tuple[Any, Any]:
+        (loss, shown), grads = gradient(params, rows)
+        return jax.tree.map(jnp.add, sums, (loss, grads)), shown
 
     start = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
     # Rows j, j + count, … make part j: every device then has its share of each part where its rows are already.
     parts = jax.tree.map(lambda x_BT: x_BT.reshape(-1, count, x_BT.shape[1]).swapaxes(0, 1), batch)
-    (loss, grads), nll = jax.lax.scan(add, start, parts)
-    return (loss, nll.swapaxes(0, 1).reshape(batch.targets.shape)), grads
+    (loss, grads), (nll, figures) = jax.lax.scan(add, start, parts)
+    figures = jax.tree.map(lambda sums: sums.sum(axis=0), figures)
+    return (loss, (nll.swapaxes(0, 1).reshape(batch.targets.shape), figures)), grads
 
 
 def make_eval_step(

@@ -32,10 +32,12 @@ mesh.stage mesh.data mesh.fsdp mesh.context mesh.tensor mesh.dcn_stage mesh.dcn_
 data.dataset data.num_blocks data.seed data.verify data.wait_s
 optimizer.name optimizer.learning_rate optimizer.b1 optimizer.b2 optimizer.eps optimizer.muon_momentum
 optimizer.weight_decay optimizer.decay_tables optimizer.clip_norm optimizer.ema_decay
+optimizer.freeze optimizer.lora_rank optimizer.lora_alpha optimizer.lora_on
 schedule.name schedule.warmup_share schedule.decay_share schedule.final_share
 checkpoint.keep checkpoint.keep_every_blocks checkpoint.keep_stage_ends checkpoint.keep_best checkpoint.keep_spread
 checkpoint.every_steps
-train.batch train.accumulate train.seed train.z_loss train.loss_chunks train.log_every train.log_norms
+train.batch train.accumulate train.seed train.loss train.beta train.label_smoothing
+train.z_loss train.loss_chunks train.log_every train.log_norms
 train.eval_every_blocks train.eval_rows train.benchmarks train.benchmark_questions train.peak_flops
 watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
 watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
@@ -76,6 +78,7 @@ stages[].filter.scores[].domains
 produce.seq_len produce.block_tokens produce.row_multiple produce.num_blocks produce.ahead produce.shard_rows
 produce.pack produce.overlap produce.row_lengths produce.remove_passed produce.parts
 produce.holdout produce.holdout_tokens produce.seed produce.poll_s produce.workers
+conversations.template conversations.learn conversations.too_long
 runner partitions
 """
 
@@ -174,11 +177,14 @@ def test_manifests():
     assert found == {
         "Manifest": [
             "block", "seq_len", "rows", "shards", "account", "domain_tokens", "source_tokens", "documents", "seed",
-            "tokenizer_digest", "selection", "stage", "packing", "draw", "format_version",
+            "tokenizer_digest", "selection", "stage", "packing", "pairs", "draw", "format_version",
         ],
         "Shard": ["file", "rows", "bytes", "sha256", "seq_len"],
         "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],
-        "Packing": ["packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split"],
+        "Packing": [
+            "packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split",
+            "conversations_too_long", "tokens_too_long",
+        ],
         "DatasetInfo": [
             "tokenizer_digest", "vocab_size", "seq_len", "rows", "domains", "format_version", "creation",
         ],

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipeline import prompts
+from data_pipeline import conversations
 from data_pipeline.config import SourceConfig
+from data_pipeline.conversations import Conversation
 from data_pipeline.ingest import readers
 from data_pipeline.ingest.row import Bad, Row
 from data_pipeline.ingest.units import Unit, kind_of
@@ -278,10 +279,11 @@ def prompted(tmp_path, row, **options):
 
 def test_a_prompt_and_its_completion_are_one_document(tmp_path):
     row = prompted(tmp_path, {"prompt": "你好吗？ ", "completion": "Fine.", "id": 3})
-    assert row == Row(0, "你好吗？ Fine.", metadata={"id": 3, **prompts.described("你好吗？ ")})
+    expected = Conversation(({"role": "prompt", "content": "你好吗？ "}, {"role": "completion", "content": "Fine."}))
+    assert row == Row(0, "你好吗？ Fine.", metadata={"id": 3, **expected.described()})
     row = prompted(tmp_path, {"q": "1+1=", "a": "2"}, columns={"prompt": "q", "completion": "a"}, metadata=())
-    assert row == Row(0, "1+1=2", metadata=prompts.described("1+1="))
-    assert prompts.sizes([b"1+1=2"], [json.dumps(row.metadata)]).tolist() == [4]
+    [found] = conversations.read([row.text.encode()], [json.dumps(row.metadata)])
+    assert [turn["content"] for turn in found.turns] == ["1+1=", "2"]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ def test_a_prompt_and_its_completion_are_one_document(tmp_path):
 def test_what_is_no_prompt_with_its_completion(tmp_path, row, options, text):
     found = prompted(tmp_path, row, **options)
     assert found.text == text
-    assert "prompt_bytes" not in found.metadata
+    assert "conversation" not in found.metadata
 
 
 @pytest.mark.parametrize(("row", "reason"), [({"q": "1"}, "no_text"), ({"q": 1, "a": "2"}, "text_is_no_string")])

@@ -34,17 +34,28 @@ def uses(draw):
     sizes = st.one_of(st.sampled_from([2, 3, *near]), st.integers(2, 60))
     lengths = np.array(draw(st.lists(sizes, min_size=1, max_size=20)), np.int64)
     kept = np.array([draw(st.sampled_from([0, 1, length - 1, length, length, length])) for length in lengths])
-    prompts = np.array([draw(st.sampled_from([0, 0, 0, 1, length // 2, length - 1])) for length in lengths])
+    learnt = [draw(st.none() | st.lists(st.booleans(), min_size=n, max_size=n)) for n in lengths.tolist()]
     domains = np.array([draw(st.integers(0, 2)) for _ in lengths], np.uint8)
     tokens = np.concatenate([1000 * i + np.arange(length) for i, length in enumerate(lengths)])
-    return documents_of(tokens, np.cumsum(lengths) - lengths, prompts, domains), kept
+    return documents_of(tokens, np.cumsum(lengths) - lengths, learnt, domains), kept, learnt
 
 
-def documents_of(tokens, offsets, prompts, domains):
+def documents_of(tokens, offsets, learnt, domains, seconds=0):
+    """`learnt`: of each document which tokens are; None: all."""
+    masks = np.full(len(learnt), -1)
+    for i, each in enumerate(learnt):
+        if each is not None:
+            bits = [*each, *[False] * (-len(each) % 16)]
+            words = [
+                sum(bit << place for place, bit in enumerate(bits[at : at + 16])) for at in range(0, len(bits), 16)
+            ]
+            masks[i], tokens = len(tokens), np.concatenate([tokens, words])
+
     def read(offset, out):
+        assert offset + len(out) <= len(tokens)
         out[:] = tokens[offset : offset + len(out)]
 
-    return Documents(read, tokens.dtype, offsets, prompts, domains)
+    return Documents(read, tokens.dtype, offsets, masks, np.zeros(len(learnt), int) + seconds, domains)
 
 
 def made(documents, kept, shape, spare=0, chunk_tokens=1_000_000):
@@ -68,10 +79,10 @@ def places(rows, which):
 
 @given(uses(), shapes())
 def test_every_token_stands_in_one_place_and_is_masked_where_it_should(drawn, shape):
-    documents, kept = drawn
+    documents, kept, masks = drawn
     rows = made(documents, kept, shape)
     everything = Counter(t for i, count in enumerate(kept) for t in range(1000 * i, 1000 * i + count))
-    learnt = Counter({t: 1 for t in everything if t % 1000 >= documents.prompts[t // 1000]})
+    learnt = Counter({t: 1 for t in everything if masks[t // 1000] is None or masks[t // 1000][t % 1000]})
     assert places(rows, lambda r: r.learn) == learnt
     held = places(rows, lambda r: r.domains != PADDING_DOMAIN)
     assert set(held) == set(everything)
@@ -90,7 +101,7 @@ def test_every_token_stands_in_one_place_and_is_masked_where_it_should(drawn, sh
 
 @given(uses(), shapes())
 def test_segments_never_cross_documents(drawn, shape):
-    documents, kept = drawn
+    documents, kept, _ = drawn
     for rows in made(documents, kept, shape, spare=1).values():
         batch = to_batch(rows)
         held = rows.domains != PADDING_DOMAIN
@@ -106,7 +117,7 @@ def test_segments_never_cross_documents(drawn, shape):
 
 @given(uses(), shapes(), st.integers(1, 60))
 def test_rows_do_not_depend_on_how_they_are_cut_into_chunks(drawn, shape, chunk_tokens):
-    documents, kept = drawn
+    documents, kept, _ = drawn
     for whole, chunked in zip(
         made(documents, kept, shape, 2).values(), made(documents, kept, shape, 2, chunk_tokens).values(), strict=True
     ):
@@ -116,7 +127,7 @@ def test_rows_do_not_depend_on_how_they_are_cut_into_chunks(drawn, shape, chunk_
 
 @given(uses(), shapes())
 def test_rows_are_as_many_as_was_foretold(drawn, shape):
-    _, kept = drawn
+    _, kept, _ = drawn
     found = {length: int(layout.row.max(initial=-1)) + 1 for length, layout in pack.lay_out(shape, kept, 3, 5).items()}
     assert found == pack.rows_needed(shape, kept, 3, 5)
     assert list(found) == list(shape.rows)
@@ -124,7 +135,7 @@ def test_rows_are_as_many_as_was_foretold(drawn, shape):
 
 @given(uses(), shapes())
 def test_cuts_are_counted(drawn, shape):
-    documents, kept = drawn
+    documents, kept, _ = drawn
     longest = max(shape.rows) + 1
     pieces = [Counter() for _ in kept]
     for rows in made(documents, kept, shape).values():
@@ -167,7 +178,7 @@ def test_long_documents_go_into_long_rows_and_short_ones_do_not_pay_for_them():
 
 
 def test_a_repetition_is_context_for_what_follows():
-    documents = documents_of(np.arange(20), np.zeros(1, int), np.array([2]), np.zeros(1, np.uint8))
+    documents = documents_of(np.arange(20), np.zeros(1, int), [[False] * 2 + [True] * 18], np.zeros(1, np.uint8))
     shape = Shape("best_fit", {7: 9}, overlap=3)
     (layout,) = pack.lay_out(shape, np.array([20]), 0, 0).values()
     (rows,) = rows_of(documents, layout, 8, 0, 4, PAD)
@@ -180,15 +191,28 @@ def test_a_repetition_is_context_for_what_follows():
     ]
 
 
+def test_a_pair_is_two_segments_of_one_row():
+    learnt = [[False, True, True, False, False, True], None]
+    documents = documents_of(np.arange(10), np.array([0, 6]), learnt, np.zeros(2, np.uint8), np.array([3, 0]))
+    (layout,) = pack.lay_out(Shape("best_fit", {11: 1}), np.array([6, 4]), 0, 0).values()
+    (rows,) = rows_of(documents, layout, 12, 0, 1, PAD)
+    assert rows.tokens.tolist() == [[*range(10), PAD, PAD]]
+    assert np.flatnonzero(rows.starts).tolist() == [0, 3, 6]
+    assert np.flatnonzero(rows.learn).tolist() == [1, 2, 5, 6, 7, 8, 9]
+
+
 def test_a_used_up_budget_leaves_documents_out():
     kept = pack.cut(np.array([5, 5, 5, 4]), np.array([0, 0, 0, 1]), np.array([7, 9]))
     assert kept.tolist() == [5, 2, 0, 4]
+    whole = np.array([True, True, False, True])
+    kept = pack.cut(np.array([5, 5, 5, 4]), np.array([0, 0, 0, 1]), np.array([7, 9]), whole)
+    assert kept.tolist() == [5, 0, 0, 4]  # what is kept whole ends no budget in the middle
 
 
 @pytest.mark.parametrize("packer", ["concatenate", "best_fit"])
 def test_order_depends_on_seed_and_block(packer):
     lengths = np.full(30, 3)
-    documents = documents_of(np.arange(90), np.arange(0, 90, 3), np.zeros(30, int), np.zeros(30, np.uint8))
+    documents = documents_of(np.arange(90), np.arange(0, 90, 3), [None] * 30, np.zeros(30, np.uint8))
     found = set()
     for seed, block in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 0)):
         (layout,) = pack.lay_out(Shape(packer, {8: 10}), lengths, seed, block).values()

@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline.config import SourceConfig
+from data_pipeline.config import ConversationsConfig, SourceConfig
 from data_pipeline.dedup import stage as dedup
 from data_pipeline.ingest import stage as ingest
 from data_pipeline.produce import producer
 from data_pipeline.recipe import run as clean
 from maxlm.blocks.format import PADDING_DOMAIN, to_batch
 from maxlm.blocks.reader import BlockStore
-from maxlm.errors import DataError
+from maxlm.errors import ConfigError, DataError
 from maxlm.tokenizer.load import load_tokenizer
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train
@@ -47,10 +47,11 @@ def instructions(count):
     ]
 
 
-@pytest.mark.parametrize("pack", ["best_fit", "concatenate"])
-def test_the_completion_alone_is_learnt(tmp_path, pack):
+def test_the_completion_alone_is_learnt(tmp_path):
     rows = instructions(40)
-    config, dataset = tuned(tmp_path, rows, pack=pack, seq_len=127, block_tokens=128 * 16, num_blocks=1, holdout=0.05)
+    config, dataset = tuned(
+        tmp_path, rows, pack="best_fit", seq_len=127, block_tokens=128 * 16, num_blocks=1, holdout=0.05
+    )
     producer.run(config, dataset)
     store, tokenizer = BlockStore(dataset), load_tokenizer(dataset / "tokenizer")
     manifest = store.verify(0)
@@ -64,8 +65,8 @@ def test_the_completion_alone_is_learnt(tmp_path, pack):
         for number in range(1, segments.max() + 1):
             at = np.flatnonzero(segments == number)
             masked += int((~learn[at]).sum())
-            if tokens[at[0]] != tokenizer.bos_id or tokens[at[-1]] != tokenizer.eos_id:
-                continue  # a row's end cut it
+            assert tokens[at[0]] == tokenizer.bos_id
+            assert tokens[at[-1]] == tokenizer.eos_id
             text = tokenizer.decode(tokens[at].tolist())
             answer = at[learn[at]]
             assert tokenizer.decode(tokens[answer].tolist()) == answers[text]
@@ -78,19 +79,42 @@ def test_the_completion_alone_is_learnt(tmp_path, pack):
     assert 0 < masked < manifest.account.written
 
 
-def test_a_prompt_longer_than_a_row(tmp_path):
-    rows = [*instructions(10), {"instruction": "word " * 200, "output": "yes"}]
-    config, dataset = tuned(tmp_path, rows, num_blocks=1, holdout=0.0)
-    with pytest.raises(
-        DataError, match=r"part-0000\d\.parquet, row group 0, row \d+: a prompt of \d+ tokens leaves no"
-    ):
+@pytest.mark.parametrize("too_long", ["drop", "cut"])
+def test_what_is_longer_than_a_row_is_counted(tmp_path, too_long):
+    rows = [*instructions(40), {"instruction": "word " * 200, "output": "yes"}]
+    rows += [{"instruction": f"{i}?", "output": "word " * 200} for i in range(3)]
+    sizes = {"seq_len": 127, "block_tokens": 128 * 24, "num_blocks": 2, "holdout": 0.0, "pack": "best_fit"}
+    config, dataset = tuned(tmp_path, rows, **sizes)
+    producer.run(dataclasses.replace(config, conversations=ConversationsConfig(too_long=too_long)), dataset)
+    first, second = (BlockStore(dataset).verify(number) for number in range(2))
+    assert first.packing.conversations_too_long + second.packing.conversations_too_long >= 4
+    for manifest in (first, second):
+        packing, account = manifest.packing, manifest.account
+        assert (packing.documents_cut, packing.documents_split) == (0, 0)
+        lost = packing.tokens_too_long / max(1, packing.conversations_too_long)
+        assert lost == 0 or lost > (128 if too_long == "drop" else 70)
+        assert account.truncated == packing.tokens_too_long  # none is cut by a budget
+    assert sum(made.counted(dataset)) == first.documents + second.documents
+    before = made.block_bytes(dataset)
+    made.remove_block(dataset, 1)
+    producer.run(dataclasses.replace(config, conversations=ConversationsConfig(too_long=too_long)), dataset)
+    assert made.block_bytes(dataset) == before
+    other = ConversationsConfig(too_long="cut" if too_long == "drop" else "drop")
+    with pytest.raises(DataError, match=r"begun with config.conversations.too_long="):
+        producer.run(dataclasses.replace(config, conversations=other), dataset)
+
+
+def test_an_edit_that_moved_the_boundary(tmp_path):
+    config, dataset = tuned(tmp_path, instructions(10), num_blocks=1, holdout=0.0, pack="best_fit")
+    made.edit_texts(dataset, lambda text: text.replace("第", "", 1))
+    with pytest.raises(DataError, match=r"parquet, row group 0, row 0: the text was edited, and who said what can't"):
         producer.run(config, dataset)
     assert not (dataset / "blocks/block-00000").exists()
 
 
-def test_an_edit_that_moved_the_boundary(tmp_path):
-    config, dataset = tuned(tmp_path, instructions(10), num_blocks=1, holdout=0.0)
-    made.edit_texts(dataset, lambda text: text.replace("第", "", 1))
-    with pytest.raises(DataError, match=r"parquet, row group 0, row 0: the text was edited, and its prompt can't be"):
+@pytest.mark.parametrize(("produce", "key"), [({"pack": "concatenate"}, "pack"), (made.VARIED, "row_lengths")])
+def test_conversations_are_not_cut_by_rows(tmp_path, produce, key):
+    config, dataset = tuned(tmp_path, instructions(40), num_blocks=1, holdout=0.0, **produce)
+    with pytest.raises(ConfigError, match=rf"config.produce.{key}: conversations are not cut"):
         producer.run(config, dataset)
     assert not (dataset / "blocks/block-00000").exists()

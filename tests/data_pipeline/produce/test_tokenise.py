@@ -6,8 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from data_pipeline.config import ConversationsConfig
+from data_pipeline.conversations import Conversation
 from data_pipeline.mix.corpus import Corpus, Texts
-from data_pipeline.produce.tokenise import TokenSpool, encode_batches
+from data_pipeline.produce.dialogue import Dialogues, Kind
+from data_pipeline.produce.tokenise import TokenSpool, encode_batches, learnt_of
+from maxlm.errors import DataError
 from maxlm.tokenizer.load import load_tokenizer
 
 
@@ -27,20 +31,31 @@ def tokens_of(spool, begin, length):
     return tokens.tolist()
 
 
+def spool_of(parts, folder, workers):
+    return TokenSpool(*parts, dialogues_of(parts), np.dtype("<u2"), folder, workers)
+
+
+def dialogues_of(parts, row_tokens=64, **settings):
+    corpus, tokenizer = parts
+    return Dialogues(corpus, tokenizer, ConversationsConfig(**settings), corpus.folder.parent, row_tokens)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_documents_come_back_as_they_were_encoded(prepared, parts, tmp_path, workers):
-    corpus, tokenizer = parts
-    spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, workers)
-    lengths, prompts = spool.add(np.array([0, 3, 50, 79]))
+    _, tokenizer = parts
+    spool = spool_of(parts, tmp_path, workers)
+    lengths, lost, kinds = spool.add(np.array([0, 3, 50, 79]))
     spool.add(np.array([4, 60]))
     texts = texts_of(prepared)
     order = np.array([79, 4, 0, 50, 3, 3, 60])
-    for ordinal, begin, length, prompt in zip(order, *spool.find(order), strict=True):
+    for ordinal, begin, length, mask, second in zip(order, *spool.find(order), strict=True):
         expected = [tokenizer.bos_id, *tokenizer.encode(texts[ordinal]), tokenizer.eos_id]
         assert tokens_of(spool, begin, length) == expected
         assert tokens_of(spool, begin + 1, 1) == expected[1:2]
-        assert prompt == 0
-    assert (spool.find(np.array([0, 3, 50, 79]))[1:] == [lengths, prompts]).all()
+        assert (mask, second) == (-1, 0)
+    assert (spool.find(np.array([0, 3, 50, 79]))[1] == lengths).all()
+    assert not lost.any()
+    assert not kinds.any()
     spool.clear()
     with pytest.raises(OSError, match="the tokens of a block end before 1"):
         tokens_of(spool, 0, 1)
@@ -52,27 +67,94 @@ def test_documents_come_back_as_they_were_encoded(prepared, parts, tmp_path, wor
     spool.close()
 
 
+def said(*turns, **pair):
+    return Conversation(tuple({"role": role, "content": content} for role, content in turns), **pair)
+
+
+def encoded(parts, conversations, **settings):
+    """Of each conversation: (ids, learnt, second, lost, kind); as the spool holds them."""
+    batch = Texts(np.arange(len(conversations)), [c.text.encode() for c in conversations], list(conversations))
+    (found,) = encode_batches(parts[1], dialogues_of(parts, **settings), [batch], 1)
+    return [
+        (
+            found.words[begin : begin + length].tolist(),
+            learnt_of(found.words[mask : mask + -(-length // 16)], length).tolist(),
+            *rest,
+        )
+        for begin, length, mask, *rest in zip(
+            found.begins, found.lengths, found.masks, found.seconds, found.lost, found.kinds, strict=True
+        )
+    ]
+
+
 def test_a_prompt_ends_between_two_tokens(parts):
     _, tokenizer = parts
-    texts = ["the cat sat", "plain text", "你好吗？我很好", "", "x"]
-    prompts = [len("the ca"), 0, len("你好吗？".encode()), 0, 1]
-    batch = Texts(np.arange(5), [text.encode() for text in texts], np.array(prompts))
-    (encoded,) = encode_batches(tokenizer, [batch], 1)
-    ends = np.cumsum(encoded.lengths)
-    for i, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
-        ids = encoded.tokens[ends[i] - encoded.lengths[i] : ends[i]].tolist()
-        head, tail = text.encode()[:prompt].decode(), text.encode()[prompt:].decode()
-        assert ids == [tokenizer.bos_id, *tokenizer.encode(head), *tokenizer.encode(tail), tokenizer.eos_id]
-        assert encoded.prompts[i] == (1 + len(tokenizer.encode(head)) if prompt else 0)
-        assert tokenizer.decode(ids) == text
+    pairs = [("the ca", "t sat"), ("你好吗？", "我很好"), ("", "x"), ("x", "yes " * 5)]
+    conversations = [said(("prompt", prompt), ("completion", completion)) for prompt, completion in pairs]
+    for (prompt, completion), found in zip(pairs, encoded(parts, conversations), strict=True):
+        head, tail = tokenizer.encode(prompt), tokenizer.encode(completion)
+        expected = [tokenizer.bos_id, *head, *tail, tokenizer.eos_id]
+        learn = [False] * (1 + len(head)) + [True] * (len(tail) + 1)
+        assert found == (expected, learn, 0, 0, Kind.CONVERSATION)
+
+
+def test_a_pair_is_two_segments(parts):
+    pair = said(("prompt", "the "), ("completion", "cat"), ("completion", "dog sat"), chosen=1, rejected=1)
+    (found,) = encoded(parts, [pair])
+    sides = encoded(parts, [said(("prompt", "the "), ("completion", answer)) for answer in ("cat", "dog sat")])
+    assert found[0] == sides[0][0] + sides[1][0]
+    assert found[1] == sides[0][1] + sides[1][1]
+    assert found[2:] == (len(sides[0][0]), 0, Kind.PAIR)
+
+
+def test_chats_by_the_template_that_stands_beside_the_tokenizer(parts):
+    _, tokenizer = parts
+    turns = [("user", "a"), ("assistant", "b"), ("user", "<|im_end|>"), ("assistant", "d")]
+    for learn, answers in (("all", ["b", "d"]), ("last", ["d"])):
+        ((ids, learnt, second, lost, kind),) = encoded(parts, [said(*turns)], row_tokens=128, learn=learn)
+        assert (second, lost, kind) == (0, 0, Kind.CONVERSATION)
+        ends = [i for i, token in enumerate(ids) if token == tokenizer.special["<|im_end|>"]]
+        assert len(ends) == 4
+        assert [learnt[end] for end in ends] == [False, learn == "all", False, True]
+        learnt_ids = [token for token, wanted in zip(ids, learnt, strict=True) if wanted]
+        assert tokenizer.decode(learnt_ids).split() == answers
+
+
+@pytest.mark.parametrize("too_long", ["drop", "cut"])
+def test_what_is_longer_than_a_row(parts, too_long):
+    _, tokenizer = parts
+    whole = [tokenizer.bos_id, *tokenizer.encode("the "), *tokenizer.encode("cat sat " * 9), tokenizer.eos_id]
+    single = said(("prompt", "the "), ("completion", "cat sat " * 9))
+    pair = said(("prompt", "the "), ("completion", "cat sat " * 9), ("completion", "dog"), chosen=1, rejected=1)
+    no_room = said(("prompt", "the " * 20), ("completion", "cat"))
+    room = 16
+    (ids, learn, _, lost, _), (pair_ids, _, second, pair_lost, _), (none, _, _, all_lost, _) = encoded(
+        parts, [single, pair, no_room], row_tokens=room, too_long=too_long
+    )
+    both = len(whole) + len(encoded(parts, [said(("prompt", "the "), ("completion", "dog"))])[0][0])
+    if too_long == "cut":
+        assert (ids, lost) == (whole[:room], len(whole) - room)
+        assert learn[-1]
+        assert pair_ids[: room // 2] == whole[: room // 2]
+        assert (second, len(pair_ids) + pair_lost) == (room // 2, both)
+    else:
+        assert (ids, lost) == ([], len(whole))
+        assert (pair_ids, second, pair_lost) == ([], 0, both)
+    assert none == []  # of its answer nothing would be left
+    assert all_lost > room
+
+
+def test_a_chat_that_the_template_refuses(parts):
+    with pytest.raises(DataError, match=r"part-00000.parquet, row group 0, row 1: .*which are no characters"):
+        encoded(parts, [said(("user", "a"), ("assistant", "b")), said(("user", "\ufdd0"), ("assistant", "b"))])
 
 
 def test_work_can_be_ended_between_batches(parts, tmp_path):
     def check():
         raise KeyboardInterrupt
 
-    corpus, tokenizer = parts
-    spool = TokenSpool(corpus, tokenizer, np.dtype("<u2"), tmp_path, 2)
+    corpus, _ = parts
+    spool = spool_of(parts, tmp_path, 2)
     with pytest.raises(KeyboardInterrupt):
         spool.add(np.arange(len(corpus)), check)
     spool.close()

@@ -1,0 +1,103 @@
+"""Documents that were said in turns: prompt and completion, chats, and pairs of answers of which one was preferred.
+
+The text of such a document is what was said, one turn after the other, so that all stages see it as any text; its
+metadata say who said which part. Beside the parts' lengths stands a digest of the text: whoever edits it afterwards
+can't move the boundaries unnoticed.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+PROMPT, COMPLETION = "prompt", "completion"  # the two turns of text that no chat template stands around
+_KEY = "conversation"
+_BETWEEN = "\n\n"  # turns of a chat; prompt and completion follow one another as they are
+
+Turn = dict[str, Any]  # "role", "content", and what else a template may know; "learn": False is no target
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns, the last ones of which may be two answers."""
+
+    turns: tuple[Turn, ...]
+    chosen: int = 0  # turns of the preferred answer, behind those that both share; 0: there is one answer alone
+    rejected: int = 0  # turns of the other one, behind these
+    tools: Any = None  # what a template is told of tools
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is text that no template stands around."""
+        return self.turns[0]["role"] == PROMPT
+
+    @property
+    def text(self) -> str:
+        return ("" if self.plain else _BETWEEN).join(turn["content"] for turn in self.turns)
+
+    def answers(self) -> list[tuple[Turn, ...]]:
+        """The turns as they are learnt: all of them, or of a pair both sides, the preferred one first."""
+        if not self.chosen:
+            return [self.turns]
+        shared = len(self.turns) - self.chosen - self.rejected
+        before, between = self.turns[:shared], shared + self.chosen
+        return [before + self.turns[shared:between], before + self.turns[between:]]
+
+    def described(self) -> dict[str, Any]:
+        """What the metadata of the document say."""
+        said: dict[str, Any] = {
+            "turns": [_without_content(turn) for turn in self.turns],
+            "digest": _digest(self.text.encode()),
+        }
+        if self.chosen:
+            said |= {"chosen": self.chosen, "rejected": self.rejected}
+        return {_KEY: said | ({"tools": self.tools} if self.tools else {})}
+
+
+class EditedError(Exception):
+    """A text is not what was said any more. `number`: which of the texts."""
+
+    def __init__(self, number: int):
+        super().__init__(
+            "the text was edited, and who said what can't be told any more; keep recipes, segments and "
+            "decontamination by cutting away from the domains of such documents"
+        )
+        self.number = number
+
+
+def read(texts: Sequence[bytes], metadata: Sequence[str | None]) -> list[Conversation | None]:
+    """The conversation that each text is, or None.
+
+    Raises:
+      EditedError: a text is not what its metadata say was said.
+    """
+    found: list[Conversation | None] = [None] * len(texts)
+    for i, (text, said) in enumerate(zip(texts, metadata, strict=True)):
+        if said is None or f'"{_KEY}"' not in said:
+            continue
+        values = orjson.loads(said).get(_KEY)
+        if isinstance(values, dict) and "turns" in values:  # else it is another key's value
+            if _digest(text) != values.get("digest"):
+                raise EditedError(i)
+            found[i] = _read(text, values)
+    return found
+
+
+def _read(text: bytes, values: dict[str, Any]) -> Conversation:
+    plain = values["turns"][0]["role"] == PROMPT
+    turns, place = [], 0
+    for turn in values["turns"]:
+        content = text[place : place + turn["bytes"]].decode()
+        place += turn["bytes"] + (0 if plain else len(_BETWEEN))
+        turns.append({**{key: value for key, value in turn.items() if key != "bytes"}, "content": content})
+    return Conversation(tuple(turns), values.get("chosen", 0), values.get("rejected", 0), values.get("tools"))
+
+
+def _without_content(turn: Turn) -> Turn:
+    return {key: value for key, value in turn.items() if key != "content"} | {"bytes": len(turn["content"].encode())}
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=8).hexdigest()

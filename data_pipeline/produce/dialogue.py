@@ -1,0 +1,105 @@
+"""Conversations as tokens: which of them are learnt, where a pair's second answer begins, what is too long for a row.
+
+A conversation is never cut by a row's end or a budget. One that is longer than a row is left out, or ends where the row
+does, as the config says; either way what is lost is counted.
+"""
+
+from enum import IntEnum
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipeline.config import ConversationsConfig
+from data_pipeline.conversations import Conversation
+from data_pipeline.document import TOKENIZER
+from data_pipeline.mix.corpus import Corpus
+from maxlm.errors import DataError
+from maxlm.paths import PathLike, as_path
+from maxlm.tokenizer import chat
+from maxlm.tokenizer.base import Tokenizer
+
+
+class Kind(IntEnum):
+    """What a document is."""
+
+    TEXT = 0
+    CONVERSATION = 1
+    PAIR = 2  # two answers to one prompt: a segment each, one behind the other
+
+
+class Told(NamedTuple):
+    """A conversation's tokens."""
+
+    ids: np.ndarray  # int32 [tokens]; none where it is left out
+    learn: np.ndarray  # bool [tokens]
+    second: int  # where the second answer's segment begins; 0: there is none
+    lost: int  # tokens beyond a row
+
+
+class Dialogues:
+    """Encodes the conversations of a corpus. Several threads may use it at once."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: Tokenizer, settings: ConversationsConfig, dataset: PathLike, row_tokens: int
+    ):
+        """`dataset`: in whose tokenizer's folder the chat template stands. `row_tokens`: places in a row."""
+        self._corpus, self._tokenizer, self._settings = corpus, tokenizer, settings
+        self._folder, self._row_tokens = as_path(dataset) / TOKENIZER, row_tokens
+
+    def encode(self, conversation: Conversation, ordinal: int) -> Told:
+        """The tokens of a document.
+
+        Raises:
+          ConfigError: it is a chat, and there is no template.
+          DataError: the template can't write it.
+        """
+        try:
+            sides = [self._side(conversation, turns) for turns in conversation.answers()]
+        except chat.ChatError as error:
+            raise DataError(f"{self._corpus.where(ordinal)}: {error}") from error
+        total, room = sum(len(side.ids) for side in sides), self._row_tokens // len(sides)
+        too_long = total > self._row_tokens
+        if too_long and self._settings.too_long == "cut":
+            sides = [chat.Encoded(side.ids[:room], side.learn[:room]) for side in sides]
+        elif too_long:
+            sides = [chat.Encoded(side.ids[:0], side.learn[:0]) for side in sides]
+        if not all(side.learn[1:].any() for side in sides):  # nothing to learn is left of it
+            return Told(np.empty(0, np.int32), np.empty(0, bool), 0, total)
+        ids, learn = (np.concatenate(columns) for columns in zip(*sides, strict=True))
+        return Told(ids, learn, len(sides[0].ids) if len(sides) > 1 else 0, total - len(ids))
+
+    def _side(self, conversation: Conversation, turns: tuple[chat.Message, ...]) -> chat.Encoded:
+        if not conversation.plain:
+            return self._template.encode(turns, self._settings.learn, conversation.tools)
+        prompt, completion = (turn["content"].encode() for turn in turns)
+        # Apart, so that the boundary falls between two tokens.
+        (head,) = self._tokenizer.encode_arrays([prompt], bos=True)
+        (tail,) = self._tokenizer.encode_arrays([completion], eos=True)
+        return chat.Encoded(np.concatenate([head, tail]), np.arange(len(head) + len(tail)) >= len(head))
+
+    @cached_property
+    def _template(self) -> chat.ChatTemplate:
+        return chat.chat_template(self._folder, self._tokenizer)
+
+
+def keep_template(settings: ConversationsConfig, dataset: PathLike, tokenizer: Tokenizer) -> None:
+    """Puts the template that the config names beside the tokenizer, whence runs, and what is exported, take it.
+
+    Raises:
+      ConfigError: no such template.
+      DataError: blocks were made with another one.
+    """
+    if not settings.template:
+        return
+    source = chat.CHATML if settings.template == "chatml" else chat.read_template(settings.template)
+    chat.ChatTemplate(source, tokenizer, settings.template)  # one that can't be is told now
+    path = as_path(dataset) / TOKENIZER / chat.TEMPLATE_FILE
+    if path.exists() and path.read_text() == source:
+        return
+    if (as_path(dataset) / "dataset.json").exists():
+        raise DataError(
+            f"{path}: this data set was begun with another chat template than config.conversations.template="
+            f"{settings.template} names; go back to that, or produce into another folder"
+        )
+    path.write_text(source)

@@ -1,0 +1,234 @@
+"""Chats as tokens, by a template in Hugging Face's format: what the model reads, and which of it the model wrote.
+
+What people typed can't become a special token: where the name of one stands in a message, a character is put into it
+that no text holds, until the template has written its own. A text without special tokens between is encoded as one,
+but for the beginning and the end of what the model writes: there it is cut, as it is when the model writes.
+"""
+
+import itertools
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from maxlm.errors import ConfigError, UserError
+from maxlm.paths import PathLike, as_path, read_json
+from maxlm.tokenizer.base import Tokenizer
+from maxlm.tokenizer.huggingface import SETTINGS_FILE
+
+TEMPLATE_FILE = "chat_template.jinja"
+CHATML = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+_CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+_SHIELD = "\ufdd0"  # a noncharacter
+_RESERVED = re.compile("[\ufdd0-\ufdd2]")  # and those that mark {% generation %}
+ASSISTANT = "assistant"
+
+Message = dict[str, Any]  # "role", "content", and whatever else the template knows; "learn": False is no target
+Learn = Literal["all", "last"]
+
+
+class ChatError(UserError):
+    """A chat that the template can't write, or in which the model's own words can't be found."""
+
+
+class Encoded(NamedTuple):
+    """A chat's tokens."""
+
+    ids: np.ndarray  # int32 [tokens]
+    learn: np.ndarray  # bool [tokens], what the model wrote
+
+
+class ChatTemplate:
+    """A template, compiled, with the tokenizer whose special tokens it writes. Threads may use it at once.
+
+    Attributes:
+      source: the template.
+    """
+
+    def __init__(self, source: str, tokenizer: Tokenizer, where: object = TEMPLATE_FILE):
+        """Raises ConfigError: no template that Jinja understands."""
+        self.source, self._tokenizer, self._where = source, tokenizer, where
+        names = {i: name for name, i in tokenizer.special.items()}
+        self._values = {
+            f"{kind}_token": names.get(i, "")
+            for kind, i in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id), ("pad", tokenizer.pad_id))
+        }
+        found = sorted(filter(None, tokenizer.special), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, found)) or r"(?!)")
+        self._beginnings = {name[:end] for name in found for end in range(1, len(name))}
+        self._local = threading.local()
+        self._compiled()
+
+    def __reduce__(self) -> tuple[type, tuple[str, Tokenizer, object]]:
+        return type(self), (self.source, self._tokenizer, self._where)
+
+    def render(self, messages: Sequence[Message], tools: Any = None, prompt: bool = False) -> str:
+        """The text that the template writes. `prompt`: with what stands before the model's next answer.
+
+        Raises:
+          ChatError: it can't be written.
+        """
+        return _RESERVED.sub("", self._marked(messages, tools, prompt))
+
+    def prompt(self, messages: Sequence[Message], tools: Any = None) -> list[int]:
+        """The ids that the model continues with its answer. Raises ChatError as `render`."""
+        text = _unmarked(self._marked(messages, tools, prompt=True))[0]
+        return self._encode(text, []).ids.tolist()
+
+    def encode(self, messages: Sequence[Message], learn: Learn = "all", tools: Any = None) -> Encoded:
+        """A chat's tokens, and which of them are the model's answers: all, or the last one alone.
+
+        The answers are what stands between the template's ``{% generation %}`` and ``{% endgeneration %}``; without
+        these, what it writes for a message beyond what it writes as the prompt before it.
+
+        Raises:
+          ChatError: it can't be written, or the answers can't be told.
+        """
+        answers = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
+        wanted = [i for i in (answers if learn == "all" else answers[-1:]) if messages[i].get("learn", True)]
+        text, spans = _unmarked(self._marked(messages, tools))
+        if spans and len(spans) != len(answers):
+            raise ChatError(f"{self._where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
+        found = dict(zip(answers, spans, strict=True)) if spans else None
+        chosen = [found[i] if found else self._span(messages, i, tools, text) for i in wanted]
+        return self._encode(text, chosen)
+
+    def ends(self) -> set[int]:
+        """The special tokens that end an answer, the tokenizer's EOS among them."""
+        messages = [{"role": "user", "content": "a"}, {"role": ASSISTANT, "content": "b"}]
+        ids, learn = self.encode(messages)
+        special = set(self._tokenizer.special.values())
+        return {self._tokenizer.eos_id, *[i for i in ids[learn].tolist() if i in special][:1]}
+
+    def _span(self, messages: Sequence[Message], number: int, tools: Any, text: str) -> tuple[int, int]:
+        """Where in `text`, which is all messages', message `number` stands: what follows the prompt before it."""
+        before = _unmarked(self._marked(messages[:number], tools, prompt=True))[0]
+        upto = text if number == len(messages) - 1 else _unmarked(self._marked(messages[: number + 1], tools))[0]
+        if not (text.startswith(upto) and upto.startswith(before)):
+            raise ChatError(
+                f"{self._where}: writes message {number} otherwise when others follow, so that the answers can't be "
+                "told; put {% generation %} and {% endgeneration %} around them in the template, or learn the last "
+                "one alone (config.conversations.learn='last')"
+            )
+        return len(before), len(upto)
+
+    def _marked(self, messages: Sequence[Message], tools: Any = None, prompt: bool = False) -> str:
+        """What the template writes, shields and marks of {% generation %} in it."""
+        from jinja2 import TemplateError
+
+        from maxlm.tokenizer.sandbox import UnsafeTemplateError
+
+        sandbox, template = self._compiled()
+        values = {"messages": self._shielded(list(messages)), "tools": self._shielded(tools)}
+        try:
+            return sandbox.rendered(template, {**values, **self._values, "add_generation_prompt": prompt})
+        except (UnsafeTemplateError, TemplateError) as error:
+            raise ChatError(f"{self._where}: {' '.join(str(error).split())}") from error
+        # What an expression of the template raises: none of ours runs in it.
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ChatError(f"{self._where}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+
+    def _compiled(self) -> Any:
+        """The sandbox and the template of this thread."""
+        from jinja2 import TemplateError
+
+        from maxlm.tokenizer.sandbox import Sandbox, UnsafeTemplateError
+
+        if not hasattr(self._local, "compiled"):
+            sandbox = Sandbox()
+            try:
+                self._local.compiled = sandbox, sandbox.compiled(self.source)
+            except (TemplateError, UnsafeTemplateError, RecursionError) as error:
+                line = getattr(error, "lineno", None)
+                where = f"{self._where}, line {line}" if line else self._where
+                raise ConfigError(f"{where}: no chat template: {' '.join(str(error).split())}") from error
+        return self._local.compiled
+
+    def _shielded(self, value: Any) -> Any:
+        """Messages whose texts hold no name of a special token."""
+        if isinstance(value, dict):
+            return {key: self._shielded(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._shielded(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        if _RESERVED.search(value):
+            raise ChatError("a message holds U+FDD0, U+FDD1 or U+FDD2, which are no characters")
+        value = self._special.sub(lambda name: name[0][0] + _SHIELD + name[0][1:], value)
+        ends = any(value.endswith(beginning) for beginning in self._beginnings)
+        return value + _SHIELD if ends else value
+
+    def _encode(self, text: str, spans: Sequence[tuple[int, int]]) -> Encoded:
+        """The tokens of a text that is shielded; those within `spans` are learnt."""
+        edges = [0, *[edge for span in spans for edge in span], len(text)]
+        ids, learn = [], []
+        for number, (begin, end) in enumerate(itertools.pairwise(edges)):
+            before = len(ids)
+            ids += self._ids(text[begin:end])
+            learn += [number % 2 == 1] * (len(ids) - before)
+        return Encoded(np.array(ids, np.int32), np.array(learn, bool))
+
+    def _ids(self, text: str) -> list[int]:
+        """Special tokens by name, and what stands between them without its shields."""
+        ids, place = [], 0
+        for name in self._special.finditer(text):
+            ids += self._text_ids(text[place : name.start()])
+            ids.append(self._tokenizer.special[name[0]])
+            place = name.end()
+        return ids + self._text_ids(text[place:])
+
+    def _text_ids(self, text: str) -> list[int]:
+        plain = text.replace(_SHIELD, "")
+        return self._tokenizer.encode(plain) if plain else []
+
+
+def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:
+    """A rendering without the marks of {% generation %}, and where they stood."""
+    from maxlm.tokenizer.sandbox import BEGIN, END
+
+    if BEGIN not in marked:
+        return marked, []
+    text, spans = "", []
+    for part in re.split(f"({BEGIN}[^{END}]*{END})", marked):
+        inner = part[1:-1] if part.startswith(BEGIN) else part
+        if inner is not part:
+            spans.append((len(text), len(text) + len(inner)))
+        text += inner
+    return text, spans
+
+
+def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
+    """The template in a tokenizer's folder: of chat_template.jinja or tokenizer_config.json, else ChatML.
+
+    Raises:
+      ConfigError: no template that Jinja understands, or none, and the tokenizer lacks the tokens of ChatML.
+    """
+    folder = as_path(folder)
+    if (folder / TEMPLATE_FILE).exists():
+        return ChatTemplate(read_template(folder / TEMPLATE_FILE), tokenizer, folder / TEMPLATE_FILE)
+    for name in ("chat_template.json", SETTINGS_FILE):
+        values = read_json(folder / name, "settings of a tokenizer") if (folder / name).exists() else {}
+        found = values.get("chat_template")
+        if isinstance(found, list):  # several, by name
+            found = next((one.get("template") for one in found if one.get("name") == "default"), None)
+        if isinstance(found, str):
+            return ChatTemplate(found, tokenizer, f"{folder / name}: chat_template")
+    if lacking := [name for name in _CHATML_TOKENS if name not in tokenizer.special]:
+        raise ConfigError(
+            f"{folder}: no chat template, and its tokenizer lacks {' and '.join(lacking)}, which ours (ChatML) needs; "
+            f"put one there as {TEMPLATE_FILE}, or name it (config.conversations.template)"
+        )
+    return ChatTemplate(CHATML, tokenizer, "ChatML")
+
+
+def read_template(path: PathLike) -> str:
+    """Raises ConfigError: no such file, or no text."""
+    try:
+        return as_path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no chat template: {error}") from error

@@ -1,0 +1,147 @@
+"""From conversations to a model that answers, and on to preferences, as typed; and what people get wrong."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from data_pipeline import cli
+from maxlm.blocks.reader import BlockStore
+from maxlm.cli.main import main
+from tests import texts
+from tests.runs import TINY, make_tokenised_dataset, maxlm, train_line
+
+SIZES = (
+    "--config.produce.seq_len=127 --config.produce.block_tokens=4096 --config.produce.row_multiple=4 "
+    "--config.produce.num_blocks=1 --config.produce.holdout=0.1"
+).split()
+
+
+def data_main(line):
+    """`maxlm-data …` within this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["maxlm-data", *line])
+        return cli.main()
+
+
+def chats(count):
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        turns = [("user", f"{i}: {texts.english(rng, 4)}"), ("assistant", texts.english(rng, 3))]
+        yield {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def pairs(count):
+    rng = np.random.default_rng(1)
+    for i in range(count):
+        asked = f"\n\nHuman: {i} {texts.english(rng, 3)}\n\nAssistant:"
+        yield {name: f"{asked} {texts.english(rng, 3)}" for name in ("chosen", "rejected")}
+
+
+def prepare(folder, rows, config, tokenizer, *more):
+    """The data commands one after the other; returns what the last one returned."""
+    (folder / "in").mkdir(parents=True)
+    (folder / "in" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    where = [f"--config=configs/data/{config}.py:{folder / 'in'}", f"--dataset={folder / 'data'}", *SIZES, *more]
+    for command in ("ingest", "clean", "dedup"):
+        if code := data_main([command, *where]):
+            return code
+    shutil.copytree(tokenizer, folder / "data" / "tokenizer")
+    return data_main(["produce", *where])
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A run, one that is tuned on chats from there, and one on preferences from there."""
+    folder = tmp_path_factory.mktemp("tuning")
+    done = maxlm(*train_line(make_tokenised_dataset(folder / "text", blocks=1), folder / "run"))
+    assert done.returncode == 0, done.stderr
+    assert prepare(folder / "chats", chats(60), "sft", folder / "run" / "tokenizer") == 0
+    assert prepare(folder / "pairs", pairs(60), "preferences", folder / "run" / "tokenizer") == 0
+    model = [key for key in TINY if "model" in key or "train" in key]
+    frozen, adapted = "--config.optimizer.freeze=('embedding',)", "--config.optimizer.lora_rank=2"
+    for name, data, before, more in (("sft", "chats", "run", adapted), ("dpo", "pairs", "sft", frozen)):
+        line = ["train", f"--config=configs/{name}.py", f"--workdir={folder / name}", f"--from={folder / before}"]
+        line += ["--fresh", f"--config.data.dataset={folder / data / 'data'}", "--config.data.num_blocks=1", *model]
+        done = maxlm(*line, more)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def last_line(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics" / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "loss" in line][-1]
+
+
+def test_blocks(tuned, capsys):
+    for name, is_pairs in (("chats", False), ("pairs", True)):
+        manifest = BlockStore(tuned / name / "data").verify(0)
+        assert manifest.pairs is is_pairs
+        assert 0 < manifest.account.masked < manifest.account.written
+        assert data_main(["inspect", f"--dataset={tuned / name / 'data'}", "--block=0", "-n", "1"]) == 0
+    assert "pairs: a preferred answer" in capsys.readouterr().out
+
+
+def test_training(tuned):
+    assert {"loss", "loss/chat"} <= last_line(tuned / "sft").keys()
+    assert {"rewards/margin", "rewards/accuracy", "loss/preferences"} <= last_line(tuned / "dpo").keys()
+
+
+def test_answers(tuned, capsys):
+    where = [f"--workdir={tuned / 'dpo'}", "--temperature=0", "--max-tokens=8"]
+    assert main(["generate", *where, "--chat", "--prompt=1: one", "--system=Be brief."]) == 0
+    answer = capsys.readouterr().out
+    assert "1: one" not in answer
+    assert "<|im_end|>" not in answer
+    assert main(["generate", *where, "--prompt=1: one"]) == 0
+    assert capsys.readouterr().out.startswith("1: one")
+    assert main(["generate", *where, "--prompt=a", "--system=b"]) == 2
+    assert "--system: belongs to --chat" in capsys.readouterr().err
+
+
+def test_a_template_is_kept_with_the_data(tuned, tmp_path, capsys):
+    template, folder = tmp_path / "mine.jinja", tmp_path / "a"
+    template.write_text("{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}")
+    more = f"--config.conversations.template={template}"
+    assert prepare(folder, chats(40), "sft", tuned / "run" / "tokenizer", more) == 0
+    assert (folder / "data" / "tokenizer" / "chat_template.jinja").read_text() == template.read_text()
+    template.write_text("another")
+    where = [f"--config=configs/data/sft.py:{folder / 'in'}", f"--dataset={folder / 'data'}", *SIZES, more]
+    assert data_main(["produce", *where]) == 2
+    assert "begun with another chat template" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "turns of loops and calls"),
+        ("{{ 'x' * 10**9 }}", "makes a text or list"),
+        ("{% for %}", "no chat template"),
+        (None, "no chat template"),
+    ],
+)
+def test_templates_that_can_not_be_used(tuned, tmp_path, capsys, template, message):
+    path = tmp_path / "bad.jinja"
+    if template is not None:
+        path.write_text(template)
+    more = f"--config.conversations.template={path}"
+    assert prepare(tmp_path / "a", chats(40), "sft", tuned / "run" / "tokenizer", more) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in told
+    assert ".jinja" in told
+
+
+def test_rows_that_are_no_conversations(tuned, tmp_path, capsys):
+    bad = [{"messages": [{"role": "wizard", "content": "x"}]}, {"prompt": "p", "chosen": "a", "rejected": "a"}]
+    assert prepare(tmp_path / "a", [*chats(40), *bad], "sft", tuned / "run" / "tokenizer") == 0
+    assert data_main(["inspect", f"--dataset={tmp_path / 'a' / 'data'}", "--quarantine", "-n", "9"]) == 0
+    told = capsys.readouterr().out
+    assert "unknown_role" in told
+    assert "same_answers" in told
+
+
+def test_pairs_among_chats(tuned, tmp_path, capsys):
+    assert prepare(tmp_path / "a", [*chats(40), *pairs(40)], "sft", tuned / "run" / "tokenizer") == 2
+    assert "make a data set of pairs alone" in capsys.readouterr().err
