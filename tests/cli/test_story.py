@@ -1,4 +1,4 @@
-"""The whole way as typed: pretrained, out, in, more tokens, another domain with and without replay, longer rows, tuned."""
+"""The way as typed: pretrained, out, in, more tokens, another domain with and without replay, longer rows, tuned."""
 
 import json
 import os
