@@ -139,7 +139,7 @@ def test_tuned_on_conversations_and_preferences(story, capsys):
     chats = [{"instruction": texts.english(rng, 3), "output": "ka lo mi " * (1 + i % 3)} for i in range(120)]
     tuned = _tuned(story, "sft", "wide", chats)
     found = {one.domain: one for one in forgetting_of(collect_run(tuned))}
-    assert found["chat"].loss[1] < 0.7 * found["chat"].loss[0]
+    assert found["chat"].loss[1] < 0.9 * found["chat"].loss[0]
     pairs = [{"prompt": texts.english(rng, 3), "chosen": "ka lo mi", "rejected": "ren to sul"} for _ in range(120)]
     metrics = collect_run(_tuned(story, "dpo", "sft", pairs, "--config.train.log_every=1")).metrics
     assert metrics[0]["rewards/margin"] == pytest.approx(0, abs=1e-4)  # it begins as its own reference
