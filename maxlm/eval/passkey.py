@@ -1,7 +1,7 @@
 """A number hidden in a long text, to be said at its end: how far back does a model find what it has read?
 
-Made up here, so that it needs no file, and the same every time: for each length and each depth a few numbers, in the
-filler text that Mohtashami and Jaggi (2023, arXiv 2305.16300, section 4.2) made known.
+The test is that of Mohtashami and Jaggi (2023, arXiv 2305.16300). Its text is made up here, so that it needs no file,
+and the same every time: for each length and each depth a few numbers.
 """
 
 import itertools
@@ -16,7 +16,8 @@ KEYS = 4  # numbers for each length and depth
 SHORTEST = 128  # tokens
 _TASK = "Somewhere in this text a pass key is hidden. Remember it.\n"
 _FILLER = (
-    "The grass is green. ", "The sky is blue. ", "The sun is yellow. ", "Here we go. ", "There and back again. ",
+    "The river runs to the sea. ", "The wind comes from the west. ", "The road goes over the hill. ",
+    "The day is long. ", "The birds are in the trees. ",
 )  # fmt: skip
 _KEY = "\nThe pass key is {key}. Remember it. {key} is the pass key.\n"
 _ASK = "\nWhat is the pass key? The pass key is"

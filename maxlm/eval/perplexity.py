@@ -61,7 +61,7 @@ def _loss_and_bpb(prefix: str, name: str, nll: float, tokens: float, num_bytes: 
 
 @dataclass
 class PositionSums:
-    """Sums over targets by how many tokens of their document stand before them: none, 1, 2 and 3, 4 to 7, …"""
+    """Sums over targets by how many tokens of their document stand before them: 1, 2 and 3, 4 to 7, …"""
 
     nll: np.ndarray  # nats
     tokens: np.ndarray

@@ -1,4 +1,4 @@
-"""The whole way as typed: pretrained, out, in, more tokens, another domain with and without replay, longer rows."""
+"""The way as typed: pretrained, out, in, more tokens, another domain with and without replay, longer rows, tuned."""
 
 import json
 import os
@@ -114,6 +114,42 @@ def test_it_is_evaluated_and_writes(story, capsys):
     assert capsys.readouterr().out.startswith("ka")
 
 
+def _tuned(story: Path, name: str, source: str, rows: list[dict[str, Any]], *more: str) -> Path:
+    """A run that goes on from `source` with configs/NAME.py on these rows."""
+    folder, dataset = story / f"rows-{name}", story / f"data-{name}"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    kind = {"sft": "sft", "dpo": "preferences"}[name]
+    sizes = {"seq_len": 128, "block_tokens": 2048, "row_multiple": 4, "num_blocks": 1, "holdout": 0.2}
+    line = [f"--config=configs/data/{kind}.py:{folder}", f"--dataset={dataset}", "--config.partitions=2"]
+    line += [f"--config.produce.{key}={value}" for key, value in sizes.items()]
+    for step in ("ingest", "clean", "dedup"):
+        maxlm_data_here([step, *line])
+    shutil.copytree(story / source / "tokenizer", dataset / "tokenizer")
+    maxlm_data_here(["produce", *line])
+    _train(
+        story / name, dataset, f"--config=configs/{name}.py", f"--from={story / source}", "--fresh",
+        "--config.data.num_blocks=1", *more,
+    )  # fmt: skip
+    return story / name
+
+
+def test_tuned_on_conversations_and_preferences(story, capsys):
+    rng = np.random.default_rng(1)
+    chats = [{"instruction": texts.english(rng, 3), "output": "ka lo mi " * (1 + i % 3)} for i in range(120)]
+    tuned = _tuned(story, "sft", "wide", chats)
+    found = {one.domain: one for one in forgetting_of(collect_run(tuned))}
+    assert found["chat"].loss[1] < 0.9 * found["chat"].loss[0]
+    pairs = [{"prompt": texts.english(rng, 3), "chosen": "ka lo mi", "rejected": "ren to sul"} for _ in range(120)]
+    metrics = collect_run(_tuned(story, "dpo", "sft", pairs, "--config.train.log_every=1")).metrics
+    assert metrics[0]["rewards/margin"] == pytest.approx(0, abs=1e-4)  # it begins as its own reference
+    assert metrics[-1]["rewards/margin"] > 0
+    assert metrics[-1]["rewards/accuracy"] > 0.5
+    capsys.readouterr()
+    assert main(["generate", f"--workdir={story / 'dpo'}", "--chat", "--prompt=ka", "--max-tokens=8"]) == 0
+    assert main(["export", f"--workdir={story / 'dpo'}", f"--to={story / 'out' / 'dpo'}"]) == 0
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -167,10 +203,11 @@ def test_benchmarks_and_positions_while_it_trains(story, tmp_path, capsys):
         "--config.data.num_blocks=1", asked, "--config.train.benchmark_questions=2",
     )  # fmt: skip
     assert "benchmark/lambada/acc" in said
-    assert "position" not in said
+    assert "validation/position" not in said
     first, last = collect_run(tmp_path / "run").validation
     assert first["benchmark/lambada/perplexity"] != last["benchmark/lambada/perplexity"]
-    assert last["validation/position/32"] < last["validation/position/1"]
+    places = sorted(int(key.rsplit("/", 1)[1]) for key in last if key.startswith("validation/position/"))
+    assert places == [1, 2, 4, 8, 16, 32, 64]  # rows of 64 tokens
     line = ["eval", f"--workdir={tmp_path / 'run'}", "--json"]
     assert main([*line, f"--tasks=lambada:{tmp_path / 'words.jsonl'}", "--limit=2"]) == 0
     assert json.loads(capsys.readouterr().out)["lambada"]["perplexity"] == pytest.approx(

@@ -30,7 +30,7 @@ def test_lengths_depths_and_numbers(tokenizer):
         key = item.choices[0].strip()
         assert item.context.count(key) == 2
         first = item.context.index("The pass key is")
-        filler = [place.start() for place in re.finditer(r"green\. |blue\. |yellow\. |go\. |again\. ", item.context)]
+        filler = [place.start() for place in re.finditer(r"sea\. |west\. |hill\. |long\. |trees\. ", item.context)]
         shares.setdefault(int(depth), []).append(np.mean([place < first for place in filler]))
     assert {depth: np.mean(found) for depth, found in shares.items()} == pytest.approx(
         {0: 0, 25: 0.25, 50: 0.5, 75: 0.75, 100: 1}, abs=0.05
