@@ -7,7 +7,7 @@
 Every candidate is a process of its own, one after the other, so that each has all of the memory; the whole is done
 --rounds times over. A sample is the mean of --steps steps, which the device is given at once; the best sample counts.
 MFU: model FLOPs (6 per matrix parameter and token, attention over the causal half, nothing for rematerialisation) over
-the vendor's dense bf16 figure (maxlm/train/chips.py), for fp8 as well; on a CPU over what a float32 product reaches.
+the vendor's dense bf16 figure (maxlm/parallel/chips.py), for fp8 as well; on a CPU over what a float32 product reaches.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench_step import Worker, flops_per_step
 
-from maxlm.train.chips import CHIPS
+from maxlm.parallel.chips import CHIPS
 
 HERE = Path(__file__).parent
 LLAMA_1B = {

@@ -21,8 +21,8 @@ def get_config(folder: str) -> ConfigDict:
     config.tokenizer.sample_bytes = 8_000_000
     config.produce.seq_len = 256
     config.produce.block_tokens = 65_536
-    config.produce.num_blocks = 16
-    config.produce.ahead = 16  # all of them: many runs will read them later
+    config.produce.num_blocks = 24
+    config.produce.ahead = 24  # all of them: many runs will read them later
     config.produce.holdout = 0.02
-    config.produce.holdout_tokens = 49_152
+    config.produce.holdout_tokens = 131_072
     return config

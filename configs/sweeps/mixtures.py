@@ -14,17 +14,15 @@ from maxlm.scaling.sweep import base
 
 def get_config(folder: str):
     config = base()
-    config.config = "configs/base.py"
-    config.set = (
-        "train.batch=8", "train.eval_rows=0", "train.eval_every_blocks=16", "schedule.warmup_share=0.1",
-        "optimizer.learning_rate=0.003", "model.head_dim=16",
-    )  # fmt: skip
-    shape = ("model.embed=96", "model.num_layers=4", "model.mlp=256", "model.num_heads=6", "model.num_kv_heads=6")
-    config.sizes = ({"name": "0.5M", "set": shape},)
+    config.config = "configs/proxy.py"
+    config.sizes = ({"name": "0.5M"},)
     config.data = tuple(
         {"name": path.parent.name, "dataset": str(path.parent), "shares": json.loads(path.read_text())}
         for path in sorted(Path(folder).glob("*/shares.json"))
     )
-    config.budgets = (4,)
+    config.budgets = (6,)
     config.branch = False
+    config.bounds = {name: (0.05, 1.0) for name in ("en", "code", "zh")}  # of what is recommended
+    config.workers = 2  # of one thread each, as in configs/sweeps/proxies.py
+    config.env = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     return config

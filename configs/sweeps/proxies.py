@@ -1,4 +1,4 @@
-"""Five sizes, 0.1M to 2.8M parameters, by four budgets that branch off one stable run each.
+"""Five sizes, 0.1M to 2M parameters, by four budgets that branch off one stable run each.
 
     maxlm sweep --sweep=configs/sweeps/proxies.py:DATA --workdir=SWEEP
     maxlm report --sweep=SWEEP
@@ -8,26 +8,26 @@ tools/proxies.py makes DATA (configs/data/proxies.py: a vocabulary of 1,120, blo
 
 from maxlm.scaling.sweep import base
 
-# Width, depth, mlp: of one family, so that nothing but the size differs.
-SHAPES = {"0.1M": (48, 2, 128), "0.2M": (64, 3, 176), "0.5M": (96, 4, 256), "1M": (128, 5, 344), "2.8M": (192, 6, 512)}
+# Width, depth, mlp: of one family, so that nothing but the size differs; each about twice the one before. The largest
+# first, since its runs take longest.
+SHAPES = {"2M": (160, 6, 432), "1.1M": (128, 5, 344), "0.5M": (96, 4, 256), "0.2M": (64, 3, 176), "0.1M": (48, 2, 128)}
+# One thread for each run: matrices this small are not worth two, and two runs fill two cores.
+ALONE = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
 
 def get_config(dataset: str):
     config = base()
-    config.config = "configs/base.py"
-    config.set = (
-        "train.batch=8", "train.eval_rows=0", "train.eval_every_blocks=16", "schedule.warmup_share=0.1",
-        "optimizer.learning_rate=0.003", "model.head_dim=16",
-    )  # fmt: skip
-    config.sizes = tuple(
-        {"name": name, "set": _shape(width, depth, mlp)} for name, (width, depth, mlp) in SHAPES.items()
-    )
+    config.config = "configs/proxy.py"
+    config.sizes = tuple({"name": name, "set": _shape(name)} for name in SHAPES)
     config.data = ({"name": "natural", "dataset": dataset},)
-    config.budgets = (2, 4, 8, 16)  # blocks
+    config.set = ("schedule.warmup_share=0.04",)  # of the trunk: most of a block
+    config.budgets = (3, 6, 12, 24)  # blocks
+    config.workers, config.env = 2, ALONE
     return config
 
 
-def _shape(width: int, depth: int, mlp: int) -> tuple[str, ...]:
+def _shape(name: str) -> tuple[str, ...]:
+    width, depth, mlp = SHAPES[name]
     heads = width // 16
     return (
         f"model.embed={width}", f"model.num_layers={depth}", f"model.mlp={mlp}", f"model.num_heads={heads}",

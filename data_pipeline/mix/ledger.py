@@ -31,9 +31,9 @@ from etils import epath
 
 from data_pipeline.document import LEDGER
 from data_pipeline.mix.uses import UsesArray, naming_access, open_array
+from maxlm.blocks.reader import skips
 from maxlm.config import freeze
 from maxlm.errors import ConfigError, DataError, naming_full_disk
-from maxlm.journal import Journal
 from maxlm.paths import PathLike, as_path, read_json, write_json
 
 T = TypeVar("T")
@@ -300,16 +300,4 @@ def skipped_blocks(dataset: PathLike) -> set[int]:
     Raises:
       DataError: a skip without a block's number.
     """
-    journal = Journal(as_path(dataset) / "journal.jsonl")
-    skipped: set[tuple[int, str]] = set()
-    for event in journal.read():
-        if event["event"] not in ("skip", "unskip"):
-            continue
-        block, reader = event.get("block"), str(event.get("reader"))
-        if not isinstance(block, int):
-            raise DataError(f"{journal.path}: a skip without the number of a block: {event}")
-        if event["event"] == "skip":
-            skipped.add((block, reader))
-        else:
-            skipped.discard((block, reader))
-    return {block for block, _ in skipped}
+    return {block for block, _ in skips(dataset)}

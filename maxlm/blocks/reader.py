@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -180,6 +180,36 @@ class BlockStore:
         shards = [shard for shard in self.manifest(block).shards if shard.seq_len == length]
         paths = [os.fspath(self.folder(block) / shard.file) for shard in shards]
         return Records(paths, [shard.rows for shard in shards])
+
+
+def skips(dataset: PathLike) -> set[tuple[int, str]]:
+    """(block, training run) of each block that a run leaves out and has not taken back, by DATASET/journal.jsonl.
+
+    Raises:
+      DataError: a skip without a block's number.
+    """
+    journal = Journal(as_path(dataset) / "journal.jsonl")
+    skipped: set[tuple[int, str]] = set()
+    for event in journal.read():
+        if event["event"] not in ("skip", "unskip"):
+            continue
+        block, reader = event.get("block"), str(event.get("reader"))
+        if not isinstance(block, int):
+            raise DataError(f"{journal.path}: a skip without the number of a block: {event}")
+        if event["event"] == "skip":
+            skipped.add((block, reader))
+        else:
+            skipped.discard((block, reader))
+    return skipped
+
+
+def tell_skips(dataset: PathLike, reader: str, blocks: Set[int]) -> None:
+    """Writes for the data process that the run `reader` leaves out these blocks and no others, if that is news."""
+    events, known = Journal(as_path(dataset) / "journal.jsonl"), {b for b, by in skips(dataset) if by == reader}
+    for block in sorted(known - blocks):
+        events.append("unskip", block=block, reader=reader)
+    for block in sorted(blocks - known):
+        events.append("skip", block=block, reader=reader)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from maxlm.blocks.reader import BlockStore
 from maxlm.config import Overrides
-from maxlm.errors import ConfigError, DataError, UserError, did_you_mean
+from maxlm.errors import ConfigError, DataError, UserError
 from maxlm.eval.benchmark import Result, evaluate
-from maxlm.eval.formats import READERS, Benchmark, read_benchmark
-from maxlm.eval.perplexity import Validation
+from maxlm.eval.formats import READERS, Benchmark
+from maxlm.eval.passkey import passkey
+from maxlm.eval.perplexity import POSITION, Validation
+from maxlm.eval.tasks import PASSKEY, read_tasks
 from maxlm.generate.load import TrainedModel, load_model
 from maxlm.paths import write_atomic
 from maxlm.train.config import check_divides
@@ -34,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks",
         metavar="NAME:PATH,…",
-        help=f"benchmarks on disk instead: {', '.join(READERS)}; a NAME alone is a task of lm-evaluation-harness",
+        help=f"benchmarks on disk instead: {', '.join(READERS)}; passkey, which needs no file; any other NAME alone is "
+        "a task of lm-evaluation-harness",
     )
     parser.add_argument("--shots", type=int, default=0, help="with --tasks: solved questions to show before each")
     parser.add_argument("--limit", type=int, help="with --tasks: only the first so many questions")
@@ -55,7 +58,7 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
             raise UserError(f"--{name.replace('_', '-')}: {value} is not positive")
     if arguments.shots < 0:
         raise UserError(f"--shots: {arguments.shots} is less than 0")
-    tasks = _tasks(arguments.tasks) if arguments.tasks else {}  # before the model is loaded
+    tasks = read_tasks(arguments.tasks) if arguments.tasks else {}  # before the model is loaded
     trained = load_model(arguments.workdir, arguments.step, overrides, arguments.average)
     if arguments.tasks:
         _run_tasks(arguments, trained, tasks)
@@ -63,28 +66,10 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         _held_out(arguments, trained)
 
 
-def _tasks(text: str) -> dict[str, Benchmark | None]:
-    """Benchmarks by name; None for those of the harness.
-
-    Raises:
-      DataError: a file is missing or of another format.
-      UserError: no such benchmark.
-    """
-    found: dict[str, Benchmark | None] = {}
-    for part in filter(None, text.split(",")):
-        name, colon, path = part.partition(":")
-        if colon and name not in READERS:
-            raise UserError(f"--tasks: no reader for {name!r}{did_you_mean(name, READERS)}")
-        if not colon and name in READERS:
-            raise UserError(f"--tasks={name}: needs its file ({name}:PATH)")
-        found[name] = read_benchmark(name, path) if colon else None
-    if not found:
-        raise UserError("--tasks: names no task")
-    return found
-
-
 def _run_tasks(arguments: argparse.Namespace, trained: TrainedModel, tasks: dict[str, Benchmark | None]) -> None:
     length = arguments.max_length or longest_context(arguments.workdir, trained.config)
+    if PASSKEY in tasks:
+        tasks[PASSKEY] = passkey(trained.tokenizer, length)
     results: dict[str, Result] = {}
     for name, benchmark in tasks.items():
         if benchmark is not None:
@@ -101,6 +86,8 @@ def _run_tasks(arguments: argparse.Namespace, trained: TrainedModel, tasks: dict
         print(json.dumps({"step": step, **{name: result.metrics for name, result in results.items()}}, indent=2))
     else:
         Console().print(_scores(results, step))
+        if PASSKEY in results:
+            Console().print(_depths(results[PASSKEY]))
 
 
 def _run_task(
@@ -149,6 +136,21 @@ def _scores(results: dict[str, Result], step: int) -> Table:
     return table
 
 
+def _depths(result: Result) -> Table:
+    """Share of the pass keys that were said, by length and depth."""
+    found: dict[str, dict[str, list[bool]]] = {}
+    for sample in result.samples:
+        length, depth = sample["group"].split(", ")
+        found.setdefault(length, {}).setdefault(depth.removeprefix("depth "), []).append(sample["acc"])
+    table = Table(title="pass keys found, by length and by where they stand")
+    table.add_column("")
+    for depth in next(iter(found.values())):
+        table.add_column(depth, justify="right")
+    for length, by_depth in found.items():
+        table.add_row(length, *(f"{sum(said) / len(said):.2f}" for said in by_depth.values()))
+    return table
+
+
 def _held_out(arguments: argparse.Namespace, trained: TrainedModel) -> None:
     config = trained.config
     if not (arguments.dataset or config.data.dataset):
@@ -173,6 +175,17 @@ def _held_out(arguments: argparse.Namespace, trained: TrainedModel) -> None:
         print(json.dumps({"step": step, **values}, indent=2))
     else:
         Console().print(_table(values, step, store.info.domains))
+        Console().print(_positions(values))
+
+
+def _positions(values: dict[str, float]) -> Table:
+    table = Table(title="loss by how much of its document a token has before it; nats per token")
+    for name in ("tokens before it", "loss"):
+        table.add_column(name, justify="right")
+    for name, value in values.items():
+        if name.startswith(POSITION):
+            table.add_row(f"{name.removeprefix(POSITION)} and more", f"{value:.4f}")
+    return table
 
 
 def _table(values: dict[str, float], step: int, domains: Sequence[str]) -> Table:

@@ -4,7 +4,7 @@ import argparse
 
 from maxlm.config import Overrides
 from maxlm.models.cost import num_params
-from maxlm.paths import as_path, exclusive
+from maxlm.paths import as_path
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.transfer import import_run
 
@@ -24,6 +24,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     quieten_failed_saves()
     workdir = as_path(arguments.workdir)
-    with exclusive(workdir / ".lock", f"{workdir}: another process is at work on this run"):
-        model = import_run(arguments.source, workdir, arguments.tokenizer)
+    model = import_run(arguments.source, workdir, arguments.tokenizer)
     print(f"{workdir}: {model.model_type}, {num_params(model.config):,} parameters, as the checkpoint of step 0")

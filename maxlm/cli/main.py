@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": "held-out loss and bits per byte, per domain",
     "generate": "continue a prompt",
     "import": "begin a run with a model from a Hugging Face folder",
+    "resize": "begin a run with another run's model and an extended tokenizer",
     "export": "write a run's model as a Hugging Face folder, for transformers and vLLM",
     "status": "where a run stands",
     "rollback": "put a run back to the checkpoint after a block",

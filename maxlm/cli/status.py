@@ -10,6 +10,7 @@ from maxlm.config import Overrides
 from maxlm.errors import DataError, UserError
 from maxlm.paths import as_path
 from maxlm.report.collect import MEMORY, RunRecord, collect_run
+from maxlm.report.forgetting import TITLES, Forgetting, forgetting_of, sentence
 from maxlm.report.goodput import Goodput, goodput_of
 
 
@@ -32,6 +33,8 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
         return
     console.print(_summary(record))
     console.print(_blocks(record))
+    if found := forgetting_of(record):
+        console.print(_forgetting(record, found))
     if account := goodput_of(workdir):
         console.print(_goodput(account))
 
@@ -111,6 +114,15 @@ def _blocks(record: RunRecord) -> Table:
     for block in record.blocks:
         loss = "–" if block.validation_loss is None else f"{block.validation_loss:.4f}"
         table.add_row(str(block.block), str(block.step), loss, "rolled back" if block.undone else "kept")
+    return table
+
+
+def _forgetting(record: RunRecord, found: list[Forgetting]) -> Table:
+    table = Table(title=sentence(record, found))
+    for name in TITLES:
+        table.add_column(name, justify="left" if name == "domain" else "right")
+    for one in found:
+        table.add_row(*one.cells())
     return table
 
 

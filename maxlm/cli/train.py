@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shutil
 import time
 from contextlib import nullcontext
 
@@ -15,17 +14,20 @@ from maxlm.blocks.reader import BlockStore
 from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.eval.perplexity import Validation
+from maxlm.eval.suite import Suite
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.clock import Clock, process_age_s
 from maxlm.parallel import xla_flags
 from maxlm.parallel.distributed import Group, initialize, leaving_at_once
-from maxlm.paths import PathLike, as_path, exclusive
+from maxlm.paths import PathLike, as_path
 from maxlm.report.goodput import goodput_of
 from maxlm.tokenizer.base import INFO_FILE
-from maxlm.tokenizer.load import load_tokenizer
+from maxlm.tokenizer.load import copy_tokenizer, load_tokenizer
 from maxlm.train.checkpoint import quieten_failed_saves
 from maxlm.train.config import Config
 from maxlm.train.hardware import keep_freed_memory
+from maxlm.train.history import run_folder
+from maxlm.train.origin import has_checkpoints, with_model_of_origin
 from maxlm.train.recovery import train_and_recover
 from maxlm.train.run import Evaluate
 
@@ -58,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
     config = configs.load(arguments.config, [*overrides, *_branch_overrides(arguments)], Config)
+    # What was typed comes last: a key set to its default is meant as well.
+    config = configs.with_overrides(with_model_of_origin(config, arguments.workdir), overrides)
     if arguments.print_config:
         print(json.dumps(configs.to_dict(config), indent=2))
         return
@@ -78,14 +82,14 @@ def run(arguments: argparse.Namespace, overrides: Overrides) -> None:
 
 def _train(config: Config, workdir: str, clock: Clock) -> None:
     first = jax.process_index() == 0  # the others share its folder
-    lock = exclusive(as_path(workdir) / ".lock", f"{workdir}: this run is training already")
+    lock = run_folder(workdir, f"{workdir}: this run is training already")
     with lock if first else nullcontext():
         with clock.spending("data_wait"):
             store = wait_for_dataset(config.data.dataset, config.data.wait_s)
         evaluator = make_validation if config.train.eval_every_blocks else None
         with naming_full_disk("a run", workdir):
             if first:
-                keep_tokenizer(store, workdir, config.branch.run)
+                keep_tokenizer(store, workdir, "" if has_checkpoints(workdir) else config.branch.run)
             train_and_recover(config, workdir, store, evaluator, clock=clock)
     if first and (account := goodput_of(workdir)):
         print(account.sentence())
@@ -99,8 +103,6 @@ def _branch_overrides(arguments: argparse.Namespace) -> Overrides:
         raise ConfigError("--from-step, --stage and --fresh need --from=RUN, the run to go on from")
     if not arguments.branch:
         return []
-    if not (as_path(arguments.branch) / "checkpoints").exists():
-        raise ConfigError(f"--from={arguments.branch}: not a run (no checkpoints)")
     run = os.fspath(as_path(arguments.branch).resolve())
     return [("branch.run", run), *((f"branch.{key}", value) for key, value in given.items())]
 
@@ -140,12 +142,18 @@ def keep_tokenizer(store: BlockStore, workdir: PathLike, branch: PathLike = "") 
             "--workdir"
         )
     if branch and load_tokenizer(as_path(branch) / "tokenizer").digest != found.digest:
-        raise DataError(f"{source}: not the tokenizer of {branch}, which this run goes on from; its ids would not fit")
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.iterdir(), key=lambda path: path.name == INFO_FILE):  # which says that all is there
-        shutil.copyfile(path, target / path.name)
+        raise DataError(
+            f"{source}: not the tokenizer of {branch}, which this run goes on from; its ids would not fit; if it "
+            f"extends that one, go on from what maxlm resize --from={branch} --tokenizer={source} makes"
+        )
+    copy_tokenizer(source, target)
 
 
 def make_validation(config: Config, store: BlockStore, model: DecoderFunction, mesh: Mesh, length: int) -> Evaluate:
-    """The evaluation after a block: held-out loss and bits per byte, on rows of `length`."""
-    return Validation(config, store, model, mesh, load_tokenizer(store.dataset / "tokenizer").token_bytes(), length)
+    """The evaluation after a block: held-out loss and bits per byte, on rows of `length`, and benchmarks."""
+    tokenizer = load_tokenizer(store.dataset / "tokenizer")
+    validation = Validation(config, store, model, mesh, tokenizer.token_bytes(), length)
+    if not config.train.benchmarks or mesh.shape["stage"] * mesh.shape["context"] > 1:
+        return validation
+    benchmarks = Suite(config, model, mesh, tokenizer, length)
+    return lambda params: validation(params) | benchmarks(params)

@@ -40,6 +40,7 @@ def evaluate(
     shots: int = 0,
     batch: int = 8,
     progress: Progress = lambda done: None,
+    scorer: Scorer | None = None,
 ) -> Result:
     """Puts every question to the model.
 
@@ -48,6 +49,7 @@ def evaluate(
       shots: solved questions that stand before each.
       batch: rows at a time.
       progress: is told of choices weighed, or answers written, since it was told last.
+      scorer: one that is compiled already, of this model and length.
 
     Raises:
       ConfigError: the mesh splits layers or sequences.
@@ -56,7 +58,7 @@ def evaluate(
     items = benchmark.items
     prompts = [benchmark.prompt(item, shots) for item in items]
     if items[0].choices:
-        return _by_likelihood(trained, items, prompts, Scorer(trained, max_length, batch, progress))
+        return _by_likelihood(trained, items, prompts, scorer or Scorer(trained, max_length, batch, progress))
     return _by_writing(trained, items, prompts, max_length, batch, progress)
 
 

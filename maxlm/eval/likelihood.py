@@ -39,7 +39,11 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> Pair:
 
 
 class Scorer:
-    """Compiled forward passes of one model."""
+    """Compiled forward passes of one model.
+
+    Attributes:
+      params: of the model; others of the same shapes may take their place.
+    """
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class Scorer:
         for axis in ("stage", "context"):
             if (size := trained.mesh.shape[axis]) > 1:
                 raise ConfigError(f"config.mesh.{axis}={size}: evaluation splits by data, fsdp and tensor alone")
-        self._trained, self._progress = trained, progress
+        self._trained, self._progress, self.params = trained, progress, trained.params
         self._positions = trained.config.model.max_positions  # of a model that has learned them; else 0
         self._max_length = min(max_length, self._positions) if self._positions else max_length
         ways = batch_ways(trained.mesh)
@@ -113,7 +117,7 @@ class Scorer:
         for i, row in enumerate(rows):
             tokens_BT[i, : len(row)] = row
         inputs = jax.device_put((tokens_BT[:, :-1], tokens_BT[:, 1:]), rows_sharding(self._trained.mesh))
-        nats_BT, greedy_BT = map(np.asarray, self._score(self._trained.params, *inputs))
+        nats_BT, greedy_BT = map(np.asarray, self._score(self.params, *inputs))
         likelihoods = []
         for i, (row, (_, continuation)) in enumerate(zip(rows, pairs, strict=True)):
             span = slice(max(0, len(row) - 1 - len(continuation)), len(row) - 1)

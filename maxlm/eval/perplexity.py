@@ -19,6 +19,7 @@ from maxlm.train.loader import BlockBatches, Bucket, row_order
 from maxlm.train.step import make_eval_step
 
 VALIDATION = "validation"  # folder of a data set that holds its held-out block, in the format of all blocks
+POSITION = f"{VALIDATION}/position/"  # before the number of a position, among the figures of an evaluation
 _CHUNK_ROWS = 256
 
 
@@ -58,6 +59,30 @@ def _loss_and_bpb(prefix: str, name: str, nll: float, tokens: float, num_bytes: 
     return values
 
 
+@dataclass
+class PositionSums:
+    """Sums over targets by how many tokens of their document stand before them: none, 1, 2 and 3, 4 to 7, …"""
+
+    nll: np.ndarray  # nats
+    tokens: np.ndarray
+
+    @classmethod
+    def zeros(cls, length: int) -> "PositionSums":
+        return cls(*(np.zeros(length.bit_length() + 1) for _ in range(2)))
+
+    def add(self, batch: Batch, nll_BT: np.ndarray) -> None:
+        counted = batch.weights > 0
+        # A target stands one place behind its input, whose position counts from 0; 0 before the first is no target.
+        bucket = np.frexp(batch.positions[counted] + 1)[1]
+        self.nll += np.bincount(bucket, nll_BT[counted].astype(np.float64), len(self.nll))
+        self.tokens += np.bincount(bucket, minlength=len(self.nll))
+
+    def scalars(self) -> dict[str, float]:
+        """``validation/position/N``: loss in nats per token of those with N up to 2N - 1 tokens before them."""
+        there = np.flatnonzero(self.tokens)
+        return {f"{POSITION}{1 << (i - 1)}": float(self.nll[i] / self.tokens[i]) for i in there}
+
+
 class Validation:
     """The held-out block, evaluated batch by batch."""
 
@@ -79,6 +104,7 @@ class Validation:
                 "config.produce.holdout above 0); --config.train.eval_every_blocks=0 trains without evaluation"
             )
         info, length = store.info, length or store.info.seq_len
+        self._length = length
         block = self._block_of(length)
         manifest, batch = self._held_out.verify(block), info.batch_of(length, config.train.batch)
         rows = config.train.eval_rows * (info.seq_len // length)  # as many tokens of each length
@@ -100,13 +126,14 @@ class Validation:
         )
 
     def __call__(self, params: dict[str, Any]) -> dict[str, float]:
-        """Loss in nats per token and bits per byte, over all and per domain."""
-        sums = DomainSums.zeros(len(self._store.info.domains))
+        """Loss in nats per token and bits per byte, over all and per domain; and the loss by position."""
+        sums, positions = DomainSums.zeros(len(self._store.info.domains)), PositionSums.zeros(self._length)
         for index in range(len(self._batches)):
             batch = self._batches[index]
-            nll_BT = self._step(params, jax.device_put(batch, self._sharding))
-            sums.add(batch, np.asarray(nll_BT), self._token_bytes_V)
-        return sums.scalars(self._store.info.domains, "validation")
+            nll_BT = np.asarray(self._step(params, jax.device_put(batch, self._sharding)))
+            sums.add(batch, nll_BT, self._token_bytes_V)
+            positions.add(batch, nll_BT)
+        return sums.scalars(self._store.info.domains, VALIDATION) | positions.scalars()
 
     def unigram(self, store: BlockStore, blocks: list[int]) -> dict[str, float]:
         """The loss of a unigram model of each domain (add-one smoothed), counted on these blocks of `store`."""

@@ -164,5 +164,9 @@ def save_decoder(
 
 
 def _folded(config: ModelConfig, path: Path, value: np.ndarray) -> np.ndarray:
-    """The last norm takes in what muP divides hidden states by before the logits; others know no such factor."""
-    return value / np.float32(config.width_multiplier) if path[0] == "norm" and config.mup_base_embed else value
+    """Factors that others do not know go into the parameters: the last norm takes in what muP divides hidden states by
+    before the logits, and what writes to the residual stream the share of it that CompleteP adds."""
+    factor = config.width_multiplier if path[0] == "norm" else 1.0
+    if any(part in ("out", "out_bias", "down", "down_bias") for part in path):
+        factor = config.depth_multiplier
+    return value if factor == 1 else value / np.float32(factor)

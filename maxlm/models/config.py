@@ -55,6 +55,7 @@ class ModelConfig:
     tie_embeddings: bool = True  # one matrix for input and output; usual at 1B parameters and below
     init_std: float = 0.02  # of all matrices; those that write to the residual stream: / sqrt(2 num_layers)
     mup_base_embed: int = 0  # width whose best learning rate is to hold at this width too (muP); 0: no transfer
+    mup_base_layers: int = 0  # the same of the depth (CompleteP: layers add a share of what they make); 0: no transfer
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters are kept in float32
     matmul: Literal["plain", "fp8"] = "plain"  # of the layers; fp8: rounded to 8 bits, for Hopper and later
     attention: str = "auto"  # a name in maxlm/models/kernels.py; "auto": the best for the device
@@ -80,8 +81,9 @@ class ModelConfig:
                 f"config.model.max_positions={self.max_positions} with position={self.position!r}: learned positions "
                 "need the longest context, and RoPE has no table"
             )
-        if self.mup_base_embed < 0:
-            raise ConfigError(f"config.model.mup_base_embed={self.mup_base_embed} is less than 0")
+        for name in ("mup_base_embed", "mup_base_layers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"config.model.{name}={getattr(self, name)} is less than 0")
         if self.sliding_window < 0:
             raise ConfigError(f"config.model.sliding_window={self.sliding_window} is less than 0")
 
@@ -89,3 +91,8 @@ class ModelConfig:
     def width_multiplier(self) -> float:
         """How much wider the model is than the one that its learning rate was found on (Yang et al., 2022, muP)."""
         return self.embed / self.mup_base_embed if self.mup_base_embed else 1.0
+
+    @property
+    def depth_multiplier(self) -> float:
+        """How much deeper, the same (Dey et al., 2025, arXiv 2505.01618, CompleteP)."""
+        return self.num_layers / self.mup_base_layers if self.mup_base_layers else 1.0

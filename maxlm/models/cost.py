@@ -1,25 +1,20 @@
 """What a model costs: parameters and FLOPs as arithmetic on its config. No arrays, no jax."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from maxlm.models.config import ModelConfig
+from maxlm.models.tensors import copies, tensors
 
 
 def num_params(config: ModelConfig) -> int:
     """Parameters, embedding included once where it is tied."""
-    heads, norm = config.num_heads + 2 * config.num_kv_heads, config.embed * (2 if config.norm == "layer" else 1)
-    layer = _attention_matrices(config) + _mlp_matrices(config) + 2 * norm
-    layer += config.head_dim * heads if config.bias != "none" else 0
-    layer += 2 * config.embed + config.mlp * (2 if config.mlp_kind == "swiglu" else 1) if config.bias == "all" else 0
-    layer += 2 * config.head_dim if config.qk_norm else 0
-    tables = config.vocab_size * (1 if config.tie_embeddings else 2) + config.max_positions
-    return config.num_layers * layer + tables * config.embed + norm
+    return sum(tensor.size * copies(tensor, config) for tensor in tensors(config))
 
 
 def matmul_params(config: ModelConfig) -> int:
     """Parameters that every token is multiplied with: no norms, biases, input embedding; the output matrix always."""
-    layer = _attention_matrices(config) + _mlp_matrices(config)
-    return config.num_layers * layer + config.vocab_size * config.embed
+    return sum(tensor.size * copies(tensor, config) for tensor in tensors(config) if tensor.multiplied)
 
 
 def visible_keys(config: ModelConfig, seq_len: int) -> float:
@@ -39,15 +34,62 @@ class Flops(NamedTuple):
         return Flops(*(tokens * flops for flops in self))
 
 
+@dataclass(frozen=True)
+class FlopsByMatrix:
+    """FLOPs of one token, on average over a sequence; a multiplication and an addition are two.
+
+    The backward pass takes twice the forward's: each product has two gradients. What rematerialisation computes anew is
+    counted apart and belongs to no utilisation of model FLOPs.
+    """
+
+    matrices: dict[str, float]  # forward, by matrix, over all layers
+    attention: float  # forward: query · key and weights · value, over all layers
+    recomputed: float
+
+    @property
+    def forward(self) -> float:
+        return sum(self.matrices.values()) + self.attention
+
+    @property
+    def backward(self) -> float:
+        return 2 * self.forward
+
+    @property
+    def model(self) -> float:
+        return self.forward + self.backward
+
+    @property
+    def hardware(self) -> float:
+        return self.model + self.recomputed
+
+
+def flops_by_matrix(config: ModelConfig, seq_len: int, *, square: bool = False) -> FlopsByMatrix:
+    """FLOPs of a token in a document of seq_len tokens, matrix by matrix.
+
+    Args:
+      square: count all seq_len keys for every query, as PaLM (appendix B) and nanoGPT do; else those that the causal
+        mask and the window leave, which without a window is half of them.
+    """
+    matrices = {
+        tensor.name: 2.0 * tensor.size * copies(tensor, config) for tensor in tensors(config) if tensor.multiplied
+    }
+    if config.tie_embeddings:
+        matrices["output"] = matrices.pop("embedding")
+    keys = seq_len if square else visible_keys(config, seq_len)
+    attention = 4.0 * config.num_layers * config.num_heads * config.head_dim * keys
+    products = sum(matrices.values()) - matrices["output"]  # of the layers, which remat is about
+    anew = {"none": 0.0, "dots": 0.0, "attention": products}
+    return FlopsByMatrix(matrices, attention, anew.get(config.remat, products + attention))
+
+
 def flops_per_token(config: ModelConfig, seq_len: int) -> Flops:
     """Of training on one token of a row of `seq_len`.
 
     6 per matmul parameter (PaLM's N; it counts no more for an embedding that is looked up), and for attention
     12 · layers · heads · head_dim · keys.
     """
-    matmuls = 6.0 * matmul_params(config)
-    per_key = 12 * config.num_layers * config.num_heads * config.head_dim
-    return Flops(matmuls + per_key * visible_keys(config, seq_len), matmuls + per_key * seq_len, matmuls)
+    causal, square = (flops_by_matrix(config, seq_len, square=square) for square in (False, True))
+    return Flops(causal.model, square.model, 3 * sum(causal.matrices.values()))
 
 
 def train_flops_per_token(config: ModelConfig, seq_len: int) -> float:
@@ -57,17 +99,9 @@ def train_flops_per_token(config: ModelConfig, seq_len: int) -> float:
 
 def recomputed_flops_per_token(config: ModelConfig, seq_len: int) -> float:
     """FLOPs for one token that the backward pass does anew, as `config.remat` says. The output matrix never is."""
-    if config.remat in ("none", "dots"):
-        return 0.0
-    layers = 2 * config.num_layers * (_attention_matrices(config) + _mlp_matrices(config))
-    if config.remat == "attention":
-        return layers
-    return layers + 4 * config.num_layers * config.num_heads * config.head_dim * visible_keys(config, seq_len)
+    return flops_by_matrix(config, seq_len).recomputed
 
 
-def _attention_matrices(config: ModelConfig) -> int:
-    return config.embed * config.head_dim * 2 * (config.num_heads + config.num_kv_heads)
-
-
-def _mlp_matrices(config: ModelConfig) -> int:
-    return config.embed * config.mlp * (3 if config.mlp_kind == "swiglu" else 2)
+def cache_bytes_per_token(config: ModelConfig, bytes_each: float = 2) -> float:
+    """Bytes that a token's keys and values take in all layers while text is generated."""
+    return 2 * config.num_layers * config.num_kv_heads * config.head_dim * bytes_each

@@ -42,8 +42,11 @@ def hidden_std(config: ModelConfig) -> float:
 
 
 def residual_std(config: ModelConfig) -> float:
-    """Spread of what writes to the residual stream, so that its variance does not grow with depth (GPT-2, 2.3)."""
-    return hidden_std(config) / math.sqrt(2 * config.num_layers)
+    """Spread of what writes to the residual stream, so that its variance does not grow with depth (GPT-2, 2.3).
+
+    Under CompleteP (table 1) it is that of the base depth: there the layers' outputs are divided instead.
+    """
+    return hidden_std(config) / math.sqrt(2 * (config.mup_base_layers or config.num_layers))
 
 
 class Attention(nnx.Module):
@@ -147,6 +150,7 @@ class Block(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         norm = NORMS[config.norm]
+        self.share = 1 / config.depth_multiplier  # of what attention and MLP make that is added
         self.attention_norm = norm(config.embed, config.norm_eps)
         self.attention = Attention(config, rngs=rngs)
         self.mlp_norm = norm(config.embed, config.norm_eps)
@@ -154,5 +158,9 @@ class Block(nnx.Module):
 
     def __call__(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
         attended_BTD, cache = self.attention(self.attention_norm(x_BTD), places, cache)
-        x_BTD = constrain(x_BTD + attended_BTD, "batch", "residual_seq", "act_embed")
-        return constrain(x_BTD + self.mlp(self.mlp_norm(x_BTD)), "batch", "residual_seq", "act_embed"), cache
+        x_BTD = constrain(x_BTD + self._share_of(attended_BTD), "batch", "residual_seq", "act_embed")
+        made_BTD = self.mlp(self.mlp_norm(x_BTD))
+        return constrain(x_BTD + self._share_of(made_BTD), "batch", "residual_seq", "act_embed"), cache
+
+    def _share_of(self, made_BTD: jax.Array) -> jax.Array:
+        return made_BTD if self.share == 1 else self.share * made_BTD

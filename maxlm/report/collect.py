@@ -39,6 +39,7 @@ class RunRecord:
     total_steps: int = 0
     blocks: list[BlockRecord] = field(default_factory=list)
     blocks_before: int = 0  # of the run that this one branched from
+    begins_trained: int | None = None  # step at which it took over a trained model; None: it began with nothing
     stages: list[dict[str, Any]] = field(default_factory=list)  # as the journal told their beginnings
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
@@ -78,15 +79,17 @@ def _apply(record: RunRecord, event: dict[str, Any]) -> None:
         record.total_steps = event["total_steps"]
         _undo_blocks(record, event["step"])
     elif name == "branched":
-        record.blocks_before = event["blocks_done"]
+        record.blocks_before, record.begins_trained = event["blocks_done"], event["step"]
+    elif name in ("imported", "resized"):
+        record.begins_trained = 0
     elif name == "stage_started":
         record.stages.append(event)
     elif name == "block_finished":
         record.blocks.append(BlockRecord(event["block"], event["step"]))
         record.step = event["step"]
     elif name == "evaluated":
-        matching = [block for block in record.blocks if block.step == event["step"]]
-        matching[-1].validation_loss = event["validation/loss"]
+        for block in [block for block in record.blocks if block.step == event["step"]][-1:]:
+            block.validation_loss = event["validation/loss"]
     elif name == "checkpoint":
         record.step = event["step"]
     elif name == "rollback":

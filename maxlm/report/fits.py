@@ -30,8 +30,8 @@ def section(fit: dict[str, Any]) -> str:
         gain = fit["predicted_gain"]
         low, high = gain["interval"]
         parts.append(
-            f"<p>Recommended instead of the natural mixture: {number(gain['value'])} nats per token less, by the law "
-            f"(95 %: {number(low)} to {number(high)}).</p>"
+            f"<p>Recommended instead of {fit['compared_with']} ({html.escape(_percents(fit['natural']))}): "
+            f"{number(gain['value'])} nats per token less, by the law (95 %: {number(low)} to {number(high)}).</p>"
         )
     parts.append(_held_out(fit["held_out"]))
     parts += [f"<h3>{html.escape(one['title'])}</h3>{draw(one)}" for one in fit["figures"]]
@@ -60,6 +60,10 @@ def _held_out(found: dict[str, Any] | None) -> str:
 
 def _ends(interval: Any) -> tuple[str, str]:
     return ("–", "–") if interval is None else (number(interval[0]), number(interval[1]))
+
+
+def _percents(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
 
 
 def number(value: float) -> str:

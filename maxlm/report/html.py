@@ -2,11 +2,13 @@
 
 import html
 import json
+import math
 from typing import Any
 
 from maxlm.page import document, table
 from maxlm.report import plots
 from maxlm.report.collect import MEMORY, RunRecord
+from maxlm.report.forgetting import TITLES, forgetting_of, sentence
 from maxlm.report.goodput import Goodput
 
 _MOST_HOSTS, _MOST_ALARMS = 20, 50  # rows of a table
@@ -18,7 +20,8 @@ def page(record: RunRecord, corpus: dict[str, Any] | None, account: Goodput | No
     body = [f"<h1>{html.escape(title)}</h1>", _summary(record)]
     if record.metrics:
         body += [
-            "<h2>Loss</h2>", plots.loss_curves(record), _validation_table(record),
+            "<h2>Loss</h2>", plots.loss_curves(record), _validation_table(record), _forgetting_table(record),
+            plots.loss_by_position(record), _benchmarks_table(record),
             "<h2>Learning rate and gradient</h2>", plots.learning_rate(record), plots.gradient_norm(record),
             *_norms(record),
             "<h2>Throughput</h2>", plots.throughput(record), plots.utilisation(record), _utilisation_note(record),
@@ -132,6 +135,24 @@ def _validation_table(record: RunRecord) -> str:
         if f"validation/bpb{suffix}" in last
     ]
     return f"<p>Held-out text at step {last['step']}:</p>" + table(("domain", "loss", "bits per byte"), rows)
+
+
+def _benchmarks_table(record: RunRecord) -> str:
+    """The first and the last figure of each benchmark that was asked during training."""
+    lines = [line for line in record.validation if any(key.startswith("benchmark/") for key in line)]
+    if not lines:
+        return ""
+    names = [key for key in lines[-1] if key.startswith("benchmark/")]
+    rows = [(key.removeprefix("benchmark/"), *(f"{line.get(key, math.nan):.4f}" for line in (lines[0], lines[-1])))
+            for key in names]  # fmt: skip
+    return "<p>Benchmarks:</p>" + table(("", *(f"step {line['step']:.0f}" for line in (lines[0], lines[-1]))), rows)
+
+
+def _forgetting_table(record: RunRecord) -> str:
+    if not (found := forgetting_of(record)):
+        return ""
+    rows = [one.cells() for one in found]
+    return f"<p>Learnt and forgotten, {html.escape(sentence(record, found))}:</p>" + table(TITLES, rows)
 
 
 def _blocks_table(record: RunRecord) -> str:

@@ -39,6 +39,27 @@ def draw_losses(axes: Axes, record: RunRecord) -> None:
     axes.legend(frameon=False, ncols=4, title="lines: training · dots: held-out · grey: rolled back", title_fontsize=8)
 
 
+def loss_by_position(record: RunRecord) -> str:
+    """Held-out loss by how much of its document a token has before it, first and last; "": it was not measured."""
+    prefix = "validation/position/"
+    lines = [line for line in record.validation if any(key.startswith(prefix) for key in line)]
+    if not lines:
+        return ""
+
+    def draw(axes: Axes) -> None:
+        for color, line in zip((_UNDONE, COLORS[0]), (lines[0], lines[-1]), strict=True):
+            found = sorted(
+                (int(key.removeprefix(prefix)), value) for key, value in line.items() if key.startswith(prefix)
+            )
+            axes.plot(*zip(*found, strict=True), "o-", color=color, markersize=4, label=f"step {line['step']:.0f}")
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("tokens of the document before it (this many and more)")
+        axes.set_ylabel("held-out loss")
+        axes.legend(frameon=False)
+
+    return svg(draw, height=2.6)
+
+
 def learning_rate(record: RunRecord) -> str:
     return svg(lambda axes: _line(axes, record, "learning_rate", "learning rate"), height=2.2)
 

@@ -1,9 +1,11 @@
-"""A sweep as one self-contained page that a team can decide from."""
+"""Sweeps as one self-contained page that a team can decide from."""
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from maxlm.page import document, table
@@ -16,42 +18,47 @@ _TITLES = {
     "loss": "Loss by size and tokens", "isoflop": "Best size by compute", "learning_rate": "Learning rate",
     "batch": "Batch", "mixture": "Mixture", "curriculum": "Order", "downstream": "Benchmarks",
 }  # fmt: skip
+_SHARE, _LOSS = "share/", "loss/"
 
 
-def page(
-    name: str,
-    *,
-    statuses: Sequence[Mapping[str, Any]],
-    results: Sequence[Mapping[str, Any]],
-    records: Sequence[RunRecord],
-    fits: Mapping[str, dict[str, Any]],
-    reasons: Mapping[str, str],
-    recommended: Sequence[tuple[str, str]],
-) -> str:
-    """The whole page, HTML text.
+@dataclass(frozen=True)
+class Part:
+    """One sweep of a page."""
 
-    Args:
-      statuses: run, state and note of every job.
-      results: rows of results.jsonl.
-      records: folders of the runs that are done, for their curves.
-      fits, reasons: by kind, what could be fitted and why the others could not.
-    """
-    title = f"maxlm sweep {name}"
-    body = [f"<h1>{html.escape(title)}</h1>", _summary(statuses, results)]
-    body += ["<h2>What to do</h2>", _recommended(recommended)]
-    if records:
-        body += ["<h2>Curves</h2>", curves(records)]
-    for kind, fit in fits.items():
-        body += [f"<h2>{_TITLES[kind]}</h2>", section(fit)]
+    name: str
+    statuses: Sequence[Mapping[str, Any]]  # run, state and note of every job
+    results: Sequence[Mapping[str, Any]] = ()  # rows of results.jsonl
+    records: Sequence[RunRecord] = ()  # folders of the runs that are done, for their curves
+    fits: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # by kind, what could be fitted
+    reasons: Mapping[str, str] = field(default_factory=dict)  # by kind, why it could not
+    recommended: Sequence[tuple[str, str]] = ()  # what to do, and why
+
+
+def page(parts: Sequence[Part]) -> str:
+    """The whole page, HTML text."""
+    title = f"maxlm sweep {', '.join(part.name for part in parts)}"
+    body = [f"<h1>{html.escape(title)}</h1>", _summary(parts)]
+    body += ["<h2>What to do</h2>", _recommended([one for part in parts for one in part.recommended])]
+    for part in parts:
+        more = f" of {part.name}" if len(parts) > 1 else ""
+        if part.records:
+            body += [f"<h2>Curves{html.escape(more)}</h2>", curves(part.records)]
+        for kind, fit in part.fits.items():
+            body += [f"<h2>{_TITLES[kind]}</h2>", section(fit)]
+        if len({row["data"] for row in part.results}) > 1:
+            body += [f"<h2>Data sets{html.escape(more)}</h2>", _by_data(part.results)]
+    fitted = {kind for part in parts for kind in part.fits}
+    reasons = {kind: why for part in parts for kind, why in part.reasons.items() if kind not in fitted}
     if reasons:
         rows = [(_TITLES[kind], reason) for kind, reason in reasons.items()]
         body += ["<h2>Not fitted</h2>", table(("what", "why"), rows)]
-    body += ["<h2>Runs</h2>", _runs(statuses, results)]
+    body += ["<h2>Runs</h2>", *(_runs(part.statuses, part.results) for part in parts)]
     return document(title, body)
 
 
-def _summary(statuses: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> str:
-    states = [status["state"] for status in statuses]
+def _summary(parts: Sequence[Part]) -> str:
+    states = [status["state"] for part in parts for status in part.statuses]
+    results = [row for part in parts for row in part.results]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     flops = sum(row["model_flops"] for row in results)
     rows = [
@@ -86,6 +93,22 @@ def curves(records: Sequence[RunRecord]) -> str:
 
     left_out = f" ({len(records) - _CURVES} more are not drawn)" if len(records) > _CURVES else ""
     return svg(draw) + f"<p class='note'>Lines: training; dots: held-out{left_out}.</p>"
+
+
+def _by_data(results: Sequence[Mapping[str, Any]]) -> str:
+    """Held-out losses of each data set, over its runs, the lowest mean of the domains first."""
+    domains = [key.removeprefix(_LOSS) for key in results[0] if key.startswith(_LOSS)]
+    listed = []
+    for data in dict.fromkeys(row["data"] for row in results):
+        rows = [row for row in results if row["data"] == data]
+        losses = np.array([[row[_LOSS + name] for name in domains] or [row["loss"]] for row in rows])
+        means = losses.mean(axis=1)
+        spread = f" ({number(means.min())} to {number(means.max())})" if len(rows) > 1 else ""
+        shares = [f"{rows[0][_SHARE + name]:.0%}" if _SHARE + name in rows[0] else "" for name in domains]
+        cells = (data, *shares, *map(number, losses.mean(axis=0) if domains else ()), number(means.mean()) + spread)
+        listed.append((means.mean(), (*cells, len(rows))))
+    header = ("data", *(f"share of {name}" for name in domains), *(f"loss of {name}" for name in domains))
+    return table((*header, "mean loss", "runs"), [row for _, row in sorted(listed, key=lambda one: one[0])])
 
 
 def _runs(statuses: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 """Accelerators by the names that people use for them."""
 
 from maxlm.errors import ConfigError, did_you_mean
-from maxlm.train.chips import CHIPS, Chip
+from maxlm.parallel.chips import CHIPS, Chip
 
 NICKNAMES = {
     "a100": "NVIDIA A100-SXM4-80GB", "a100-40": "NVIDIA A100-SXM4-40GB", "a100-pcie": "NVIDIA A100 80GB PCIe",

@@ -63,8 +63,8 @@ def of_laws(flops: float, unique_tokens: float | None = None) -> dict[str, dict[
 
 def of_model(model: ModelConfig, seq_len: int, tokens: float) -> dict[str, Any]:
     """Parameters and FLOPs of a model, matrix by matrix."""
-    flops = tensors.flops_by_matrix(model, seq_len)
-    square = tensors.flops_by_matrix(model, seq_len, square=True)
+    flops = cost.flops_by_matrix(model, seq_len)
+    square = cost.flops_by_matrix(model, seq_len, square=True)
     matrices = {
         tensor.name: {"shape": list(tensor.shape), "copies": tensors.copies(tensor, model),
                       "parameters": tensor.size * tensors.copies(tensor, model)}
@@ -119,7 +119,7 @@ def params_for_memory(gib: float, use: Use) -> float:
     each = use.weight_bits / 8
     params = gib * memory.GIB / each
     for _ in range(6):  # the cache depends on the shape, the shape on the size
-        cache = use.batch * use.context * tensors.cache_bytes_per_token(suggest(params), use.cache_bits / 8)
+        cache = use.batch * use.context * cost.cache_bytes_per_token(suggest(params), use.cache_bits / 8)
         left = gib * memory.GIB - cache
         if left <= 0:
             raise ConfigError(f"--inference-gib={gib:g}: the cache alone takes {cache / memory.GIB:.1f} GiB")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from maxlm.errors import ConfigError, DataError
-from maxlm.scaling.kinds import KINDS, Settings
+from maxlm.scaling.kinds import DEFAULT, KINDS, Settings
 from maxlm.scaling.laws import LossLaw
 from maxlm.scaling.parametric import CONSTANTS, predict
 from maxlm.scaling.points import Points
@@ -13,12 +13,12 @@ from maxlm.scaling.points import Points
 _LARGER = (1, 10, 100)  # times the compute of the largest run, to which recommendations reach
 
 
-def fit_all(points: Points) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def fit_all(points: Points, settings: Settings = DEFAULT) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Every kind of fit that the runs allow, and for the others why not."""
     fits, reasons = {}, {}
     for kind, fit in KINDS.items():
         try:
-            fits[kind] = fit(_comparable(points, kind), Settings())
+            fits[kind] = fit(_comparable(points, kind), settings)
         except (DataError, ConfigError) as error:
             reasons[kind] = str(error)
     return fits, reasons
@@ -53,7 +53,7 @@ def recommend(points: Points, fits: dict[str, dict[str, Any]]) -> list[tuple[str
         low, high = fit["predicted_gain"]["interval"]
         found.append((
             f"mixture: {shares}",
-            f"{fit['predicted_gain']['value']:.3f} nats below the mean of the runs' mixtures by the {fit['law']} law "
+            f"{fit['predicted_gain']['value']:.3f} nats below {fit['compared_with']} by the {fit['law']} law "
             f"(95 %: {low:.3f} to {high:.3f}); runs held out were foretold within {fit['held_out']['mean_error']:.1%}",
         ))  # fmt: skip
     for kind in ("learning_rate", "batch"):

@@ -32,6 +32,9 @@ class Settings:
             raise ConfigError("--refits is at least 1, and --delta positive")
 
 
+DEFAULT = Settings()
+
+
 def _loss(points: Points, s: Settings) -> dict[str, Any]:
     return loss_fit.fit(points, hold_out=s.hold_out, delta=s.delta, refits=s.refits, seed=s.seed)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from maxlm.models import cost, tensors
 from maxlm.models.config import ModelConfig
 from maxlm.parallel.axes import BATCH_AXES, CONTEXT, MESH_AXES, RULES, STAGE, TENSOR
-from maxlm.train.chips import Chip
+from maxlm.parallel.chips import Chip
 
 GIB = 2**30
 _CHUNK_BYTES = 32 * 2**20  # of logits at a time: train/losses.py
@@ -123,7 +123,7 @@ def serving(
 ) -> Serving:
     """How many cards a model takes to answer `batch` prompts of `context` tokens at a time."""
     weights = cost.num_params(model) * weight_bits / 8
-    cache = batch * context * tensors.cache_bytes_per_token(model, cache_bits / 8)
+    cache = batch * context * cost.cache_bytes_per_token(model, cache_bits / 8)
     usable = chip.memory_gib * GIB * _USABLE
     cards = 1
     while weights + cache > cards * usable:

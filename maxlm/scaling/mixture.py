@@ -67,6 +67,7 @@ def fit(
         },
         "targets": targets, "bounds": dict(zip(domains, np.stack([low, high], axis=1).tolist(), strict=True)),
         "natural": dict(zip(domains, start.tolist(), strict=True)),
+        "compared_with": "the natural mixture" if natural else "the mean of the runs' mixtures",
         "predicted_gain": {"value": float(gain), "interval": np.quantile(drawn["gain"], [0.025, 0.975]).tolist()},
         "held_out": _held_out(errors[kind], losses, targets),
         "other_laws": {name: float(np.abs(error @ weight).mean()) for name, error in errors.items()},

@@ -116,8 +116,9 @@ def _launch(sweep: Sweep, job: Job, folder: epath.Path, slot: int) -> subprocess
 
 def command(sweep: Sweep, job: Job, folder: epath.Path) -> list[str]:
     """The whole command line of a job."""
-    separator = ("--",) if sweep.runner == "ray" else ()
-    launcher = (*LAUNCHERS[sweep.runner], *sweep.runner_arguments, *separator) if LAUNCHERS[sweep.runner] else ()
+    launcher = (*LAUNCHERS[sweep.runner], *sweep.runner_arguments) if LAUNCHERS[sweep.runner] else ()
+    if sweep.runner == "ray":  # starts a job in a folder and an environment of its own
+        launcher += ("--", "env", f"--chdir={os.getcwd()}", *(f"{name}={value}" for name, value in sweep.env.items()))
     branch = []
     if job.trunk:
         trunk = folder / results.RUNS / job.trunk

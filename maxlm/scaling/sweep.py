@@ -61,6 +61,10 @@ class Sweep:
     workers: int = 1  # runs at a time
     devices: tuple[str, ...] = ()  # local: CUDA_VISIBLE_DEVICES of each worker, in turn; none: left as it is
     env: dict[str, str] = field(default_factory=dict)  # environment of all runs
+    # What the report asks a mixture law of these runs, by domain:
+    targets: dict[str, float] = field(default_factory=dict)  # weights of the losses to make small; {}: all alike
+    bounds: dict[str, tuple[float, ...]] = field(default_factory=dict)  # least and largest share; {}: 0 to 1
+    natural: dict[str, float] = field(default_factory=dict)  # shares to compare with; {}: the mean of the runs
 
     def __post_init__(self) -> None:
         for name in ("config", "sizes", "data", "budgets", "seeds"):
@@ -72,6 +76,8 @@ class Sweep:
                 raise ConfigError(f"{name}: {twice[0]!r} is there twice; runs are told apart by these names")
         if min(self.budgets) < 1 or not 0 < self.decay_share < 1 or self.workers < 1:
             raise ConfigError("budgets and workers are at least 1, decay_share lies between 0 and 1")
+        if wrong := [name for name, ends in self.bounds.items() if len(ends) != 2]:
+            raise ConfigError(f"bounds.{wrong[0]}: a least and a largest share are needed, as (0.1, 0.5)")
         if self.branch and min(self.budgets) < 2:
             raise ConfigError(
                 "budgets: a branched budget has two blocks at least, one stable and one to decay; branch=False"

@@ -67,6 +67,32 @@ def extend(old: Tokenizer, tokens: Sequence[str], way: Way = "merge") -> Extensi
     return Extension(new, added, replaces, already)
 
 
+def extension_of(old: Tokenizer, new: Tokenizer) -> Extension:
+    """What `new` has that `old` lacks, whoever added it.
+
+    Raises:
+      ConfigError: an old id stands for something else in `new`, which has fewer rows, or nothing more.
+    """
+    before, after = list(old.pieces()), list(new.pieces())
+    names = {i: name for name, i in old.special.items()}
+    new_names = {i: name for name, i in new.special.items()}
+    for i, piece in enumerate(before):
+        if i >= len(after) or piece != after[i] or names.get(i) != new_names.get(i):
+            there = repr(new_names.get(i, after[i])) if i < len(after) else "nothing"
+            raise ConfigError(
+                f"this tokenizer does not extend the other: id {i} stood for {names.get(i, piece)!r} and stands for "
+                f"{there}; maxlm-data tokenizer --extend keeps old ids"
+            )
+    if new.vocab_size < old.vocab_size:
+        raise ConfigError(
+            f"this tokenizer has {new.vocab_size} rows, fewer than the {old.vocab_size} of the one that it extends"
+        )
+    ids = range(old.num_pieces, new.num_pieces)
+    replaces = {i: [] if i in new_names else old.encode_bytes(after[i]) for i in ids}
+    added = {i: new_names.get(i) or after[i].decode(errors="replace") for i in ids}
+    return Extension(new, added, replaces, [])
+
+
 def extended_table(table: np.ndarray, extension: Extension) -> np.ndarray:
     """A matrix of embeddings or outputs, `[rows, embed]`, for the extended tokenizer: `[vocab_size, embed]`, same type.
 

@@ -38,3 +38,12 @@ def load_tokenizer(path: PathLike, vocab_size: int | None = None) -> Tokenizer:
     tokenizer = kind(*parts, vocab_size=rows, where=path)
     tokenizer.bos_before_prompts = info.get("bos_before_prompts", True) is True
     return tokenizer
+
+
+def copy_tokenizer(source: PathLike, target: PathLike) -> None:
+    """Copies the files of a tokenizer's folder; the one that says that all is there comes last."""
+    source, target = as_path(source), as_path(target)
+    target.mkdir(parents=True, exist_ok=True)
+    files = (path for path in source.iterdir() if path.is_file())
+    for path in sorted(files, key=lambda path: path.name == INFO_FILE):
+        path.copy(target / path.name, overwrite=True)

@@ -21,7 +21,7 @@ _GPU_NAME = re.compile(r"(?:(\d+)x)?(\d+)")
 class _Gpu:
     """What tells one Hopper GPU from another; from NVIDIA's data sheets."""
 
-    name: str  # as the driver says it, and as maxlm/train/chips.py has it
+    name: str  # as the driver says it, and as maxlm/parallel/chips.py has it
     memory: int  # bytes
     memory_bytes_per_s: int
 

@@ -22,10 +22,10 @@ from maxlm.models import cost
 from maxlm.models.decoder import DecoderFunction
 from maxlm.models.kernels import best_kernel
 from maxlm.monitor.detectors import NO_LIMITS
+from maxlm.parallel.chips import CHIPS, Chip
 from maxlm.parallel.mesh import batch_sharding, make_mesh
 from maxlm.train import hlo
 from maxlm.train.absent import absent_devices
-from maxlm.train.chips import CHIPS, Chip
 from maxlm.train.config import Config, check_divides
 from maxlm.train.optimizer import optimizer_for
 from maxlm.train.state import TrainState, abstract_state
@@ -119,7 +119,7 @@ def compile_step(config: Config, topology: str, seq_len: int) -> Compiled:
     devices = absent_devices(topology)
     kind = devices[0].device_kind
     if kind not in CHIPS:
-        raise ConfigError(f"--topology={topology}: {kind!r} does not stand in maxlm/train/chips.py")
+        raise ConfigError(f"--topology={topology}: {kind!r} does not stand in maxlm/parallel/chips.py")
     mesh = make_mesh(config.mesh, devices)
     check_divides(config, mesh, {seq_len: config.train.batch})
     started = time.monotonic()

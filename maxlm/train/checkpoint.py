@@ -41,7 +41,8 @@ FORMAT_VERSION = 2  # 1: without what the detectors had seen
 _METADATA_BYTES = 1 << 20  # what orbax writes beside the arrays
 # What decides the parameters' shapes; a checkpoint and a model that differ here don't go together.
 _SHAPE_KEYS = (
-    "vocab_size", "embed", "num_layers", "num_heads", "num_kv_heads", "head_dim", "mlp", "tie_embeddings",
+    "vocab_size", "embed", "num_layers", "num_heads", "num_kv_heads", "head_dim", "mlp", "mlp_kind", "norm", "bias",
+    "qk_norm", "position", "max_positions", "tie_embeddings",
 )  # fmt: skip
 
 
@@ -202,16 +203,7 @@ class Checkpoints:
         Raises:
           CheckpointError: its description is missing or damaged, or of another format.
         """
-        path = self.folder / str(step)
-        try:
-            # Read as a file, not by the manager: that would have all processes wait for one another.
-            found = json.loads((path / "meta" / "metadata").read_text())
-            _check_version(path, found)
-            return configs.freeze(Meta, found, "meta")
-        except (ConfigError, ValueError, OSError) as error:
-            raise DamagedCheckpointError(
-                f"{path}: the checkpoint's description can't be read ({_brief(error)})"
-            ) from error
+        return read_meta(self.folder / str(step))
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state of `step`, onto the shardings of `abstract`, whatever mesh it was saved from.
@@ -266,6 +258,17 @@ class Checkpoints:
         self._manager.close()
 
 
+def read_meta(path: epath.Path) -> Meta:
+    """What the checkpoint in the folder `path` says of itself. Raises CheckpointError like `Checkpoints.meta`."""
+    try:
+        # Read as a file, not by orbax: that would have all processes wait for one another.
+        found = json.loads((path / "meta" / "metadata").read_text())
+        _check_version(path, found)
+        return configs.freeze(Meta, found, "meta")
+    except (ConfigError, ValueError, OSError) as error:
+        raise DamagedCheckpointError(f"{path}: the checkpoint's description can't be read ({_brief(error)})") from error
+
+
 def quieten_failed_saves() -> None:
     """Keeps the tracebacks that orbax's threads leave on a full disk off the terminal. For command lines.
 
@@ -309,13 +312,13 @@ def _brief(error: BaseException) -> str:
 
 def check_model(meta: Meta, model: ModelConfig, where: object) -> None:
     """Raises CheckpointError, naming each key, if the checkpoint's parameters have other shapes than the model's."""
-    saved = {**meta.config["model"], "vocab_size": meta.vocab_size}
-    differing = [key for key in _SHAPE_KEYS if saved.get(key) != getattr(model, key)]
+    saved = configs.freeze(ModelConfig, {**meta.config["model"], "vocab_size": meta.vocab_size}, "meta.config.model")
+    differing = [key for key in _SHAPE_KEYS if getattr(saved, key) != getattr(model, key)]
     if differing:
-        words = ", ".join(f"{key} {saved.get(key)} → {getattr(model, key)}" for key in differing)
+        words = ", ".join(f"{key} {getattr(saved, key)} → {getattr(model, key)}" for key in differing)
         raise CheckpointError(
-            f"{where}: the checkpoint holds a model of another shape ({words}); "
-            "set the config back, or train into a new --workdir"
+            f"{where}: the checkpoint holds a model of another shape ({words}); leave the keys out (a run has the "
+            "model of the checkpoint that it goes on from), or train from nothing into a new --workdir"
         )
 
 

@@ -91,6 +91,10 @@ class TrainSettings:
     log_norms: bool = False  # with each of them, norms of gradients and parameters by layer
     eval_every_blocks: int = 1  # validation loss after every so many blocks; 0: never
     eval_rows: int = 256  # rows of the validation block to look at; 0: all
+    # With each evaluation also these: NAME:FILE as for `maxlm eval --tasks`, or passkey; not in stages whose mesh
+    # splits layers or sequences
+    benchmarks: tuple[str, ...] = ()
+    benchmark_questions: int = 200  # the first so many of each; 0: all
     peak_flops: float = 0.0  # per device, for model FLOPs utilisation; 0: from the table, measured on a CPU
 
 

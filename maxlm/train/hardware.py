@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from maxlm.train.chips import peak_of
+from maxlm.parallel.chips import peak_of
 
 _GIB = 2**30
 _PROBE = 1024  # width of the square matrices that a CPU is measured with

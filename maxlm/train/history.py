@@ -1,26 +1,47 @@
 """What the journal of a run says: which blocks it was trained on, which it leaves out, where its stages began.
 
-Events: imported, run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint, verified,
-checkpoint_damaged, evaluated, rollback,
-rollback_undone, stopped, run_finished. Lines are only added; a rollback is one more line, and what came after its
-target counts as undone.
+Events: imported, resized, run_started, resumed, branched, stage_started, block_started, block_finished, checkpoint,
+verified, checkpoint_damaged, evaluated, rollback, rollback_undone, stopped, run_finished.
+Lines are only added; a rollback is one more line, and what came after its target counts as undone.
 """
 
 import hashlib
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
-from maxlm.errors import CheckpointError
+from maxlm.errors import CheckpointError, UserError
 from maxlm.journal import Journal, without_undone
-from maxlm.paths import PathLike, as_path
+from maxlm.paths import PathLike, as_path, exclusive
 from maxlm.train.checkpoint import Checkpoints, Meta, Position
+
+_JOURNAL = "journal.jsonl"
 
 
 def journal_of(workdir: PathLike, writes: bool = True) -> Journal:
-    return Journal(as_path(workdir) / "journal.jsonl", writes)
+    return Journal(as_path(workdir) / _JOURNAL, writes)
+
+
+@contextmanager
+def run_folder(workdir: PathLike, taken: str) -> Iterator[None]:
+    """Holds a run's folder. One that was not there before goes again if a mistake ends all before the run began.
+
+    Raises:
+      UserError: another process holds it; the message is `taken`.
+    """
+    folder = as_path(workdir)
+    is_new = not folder.exists()
+    with exclusive(folder / ".lock", taken):
+        try:
+            yield
+        except UserError:
+            if is_new and not (folder / _JOURNAL).exists():
+                with suppress(OSError):  # of threads that still write
+                    folder.rmtree(missing_ok=True)
+            raise
 
 
 def standing(journal: Journal) -> list[dict[str, Any]]:

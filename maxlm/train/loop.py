@@ -84,6 +84,8 @@ def _train_stage(run: Run, make_evaluate: MakeEvaluate | None, devices: Sequence
     with jax.set_mesh(mesh):
         trainer, state = begin_stage(run, mesh, make_evaluate, resumes)
         try:
+            if run.begins_trained and config.train.eval_every_blocks:
+                _evaluate(run, trainer, state, run.position.finished_block, "before the first step")
             while not run.is_done and run.stage is trainer.stage:
                 state = _train_block(run, trainer, state)
                 _finish_block(run, trainer, state)
@@ -167,16 +169,24 @@ def _finish_block(run: Run, trainer: Trainer, state: TrainState) -> None:
     save(run, trainer, state, run.position)
     every = trainer.stage.config.train.eval_every_blocks
     is_last = run.is_done or run.stage is not trainer.stage  # of its stage
-    if trainer.evaluate is not None and every and (run.position.blocks_done % every == 0 or is_last):
-        with run.instruments.standing_still("evaluation"):
-            values = trainer.evaluate(state.params)
-        run.metrics.write(done.step, values, ends_window=False)
-        run.journal.append("evaluated", block=done.block, step=done.step, **values)
-        losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items())
-        run.line.say(f"block {done.block} finished at step {done.step}: validation {losses}")
+    if every and (run.position.blocks_done % every == 0 or is_last):
+        _evaluate(run, trainer, state, done.block, f"block {done.block} finished at step {done.step}")
     retain(run)
     if run.stop.requested(done.step):
         leave(run, done.step)
+
+
+def _evaluate(run: Run, trainer: Trainer, state: TrainState, block: int, when: str) -> None:
+    """The loss on held-out text after `block`, into metrics and journal."""
+    if trainer.evaluate is None:
+        return
+    step = run.position.step
+    with run.instruments.standing_still("evaluation"):
+        values = trainer.evaluate(state.params)
+    run.metrics.write(step, values, ends_window=False)
+    run.journal.append("evaluated", block=block, step=step, **values)
+    losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items() if "/position/" not in k)
+    run.line.say(f"{when}: validation {losses}")
 
 
 def _finish(run: Run) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maxlm.blocks.manifest import load_dataset
-from maxlm.blocks.reader import BlockStore, ReaderPosition, reading_positions, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, reading_positions, report_progress, tell_skips
 from maxlm.errors import CheckpointError, UserError
 from maxlm.journal import Journal
 from maxlm.paths import PathLike, as_path, is_local
@@ -136,9 +136,8 @@ def roll_back(workdir: PathLike, dataset: PathLike, plan: Rollback, alarm: str |
     for step in plan.undone_steps:
         aside.mkdir(parents=True, exist_ok=True)
         shutil.move(as_path(workdir) / "checkpoints" / str(step), aside / str(step))
-    before = skipped_blocks(journal)
-    after = {block for block in before if block <= plan.to_block} | set(plan.skipped)
-    _tell_ledger(workdir, dataset, before, after)
+    kept = {block for block in skipped_blocks(journal) if block <= plan.to_block}
+    tell_skips(dataset, reader_name(workdir), kept | set(plan.skipped))
     if plan.redraw:
         events = Journal(as_path(dataset) / "journal.jsonl")
         events.append("redraw", from_block=plan.to_block + 1, reader=reader_name(workdir))
@@ -167,22 +166,19 @@ def _check_redraw(workdir: PathLike, dataset: PathLike, to_block: int) -> None:
             )
 
 
-def _tell_ledger(workdir: PathLike, dataset: PathLike, before: set[int], after: set[int]) -> None:
-    """Writes for the data process which blocks this run now leaves out, so that it gives back their uses."""
-    events = Journal(as_path(dataset) / "journal.jsonl")
-    for block in sorted(before - after):
-        events.append("unskip", block=block, reader=reader_name(workdir))
-    for block in sorted(after - before):
-        events.append("skip", block=block, reader=reader_name(workdir))
-
-
 def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
     """Takes the last rollback back: its checkpoints stand again. Returns that rollback's event.
+
+    The journal line comes first: a run that is taken up before all checkpoints are back goes on from those that are,
+    as after any crash. Killed after it, the command can be given again.
 
     Raises:
       UserError: there is none, it was pruned, training has gone on since, or blocks were asked to be made anew.
     """
     journal = journal_of(workdir)
+    if unfinished := _unfinished_undo(journal):
+        _bring_back(workdir, dataset, unfinished)
+        return unfinished
     events = standing(journal)
     places = [i for i, event in enumerate(events) if event["event"] == "rollback"]
     if not places:
@@ -198,12 +194,24 @@ def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
     aside = as_path(last["set_aside"]) if last["set_aside"] else None
     if aside and not aside.exists():
         raise UserError(f"{workdir}: what the rollback undid is gone from {aside} (--prune)")
-    for path in sorted(aside.iterdir()) if aside else ():
-        shutil.move(path, as_path(workdir) / "checkpoints" / path.name)
-    before = skipped_blocks(journal)
-    journal.append("rollback_undone", to_step=last["to_step"], from_step=last["from_step"])
-    _tell_ledger(workdir, dataset, before, skipped_blocks(journal))
+    fields = ("to_block", "to_step", "from_step", "set_aside")
+    journal.append("rollback_undone", **{name: last[name] for name in fields})
+    _bring_back(workdir, dataset, last)
     return last
+
+
+def _unfinished_undo(journal: Journal) -> dict[str, Any] | None:
+    """The journal's last event, if it takes a rollback back whose checkpoints are still aside."""
+    last = (journal.read() or [{"event": ""}])[-1]
+    aside = as_path(last["set_aside"]) if last["event"] == "rollback_undone" and last.get("set_aside") else None
+    return last if aside and aside.exists() and any(aside.iterdir()) else None
+
+
+def _bring_back(workdir: PathLike, dataset: PathLike, rollback: dict[str, Any]) -> None:
+    aside = as_path(rollback["set_aside"]) if rollback["set_aside"] else None
+    for path in sorted(aside.iterdir(), key=lambda path: int(path.name)) if aside else ():
+        shutil.move(path, as_path(workdir) / "checkpoints" / path.name)
+    tell_skips(dataset, reader_name(workdir), skipped_blocks(journal_of(workdir)))
 
 
 def prune(workdir: PathLike) -> int:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 
 from maxlm import config as configs
-from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress
+from maxlm.blocks.reader import BlockStore, ReaderPosition, report_progress, tell_skips
 from maxlm.errors import CheckpointError, ConfigError, DamagedCheckpointError, StoppedError
 from maxlm.journal import Journal
 from maxlm.models.decoder import DecoderFunction
@@ -21,7 +21,7 @@ from maxlm.monitor.instruments import Instruments, MonitorConfig
 from maxlm.monitor.tracking import Tracker
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, check_model, choose_step
-from maxlm.train.config import BranchSettings, Config, check_divides
+from maxlm.train.config import Config, check_divides
 from maxlm.train.corruption import Probe
 from maxlm.train.hardware import peak_flops
 from maxlm.train.history import (
@@ -38,6 +38,7 @@ from maxlm.train.history import (
 from maxlm.train.loader import BlockFeed
 from maxlm.train.metrics import MetricsWriter, ProgressLine
 from maxlm.train.optimizer import optimizer_for
+from maxlm.train.origin import begin_of
 from maxlm.train.retention import Saved, to_remove
 from maxlm.train.stages import Stage, Start, plan_stages, stage_of
 from maxlm.train.state import TrainState, abstract_state, begin_state, init_state
@@ -74,6 +75,13 @@ class Run:
     def stage(self) -> Stage:
         """The stage that reads the next block."""
         return stage_of(self.stages, self.position.block)
+
+    @property
+    def begins_trained(self) -> bool:
+        """Whether it stands before its first step with a model that is trained, and has not been evaluated yet."""
+        stands_at_start = self.position.step == self.start.step and not self.position.batch
+        trained = self.restores or bool(self.config.branch.run)
+        return stands_at_start and trained and all(event["event"] != "evaluated" for event in self.journal.read())
 
     @property
     def total_steps(self) -> int:
@@ -116,7 +124,7 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
     checkpoints, journal = Checkpoints(workdir), journal_of(workdir, writes=first)
     skipped = skipped_blocks(journal)
     console, file, plain = Console(quiet=not first), as_path(workdir) / "config.json", configs.to_dict(config)
-    start = _start(config.branch, journal, store)
+    start = begin_of(config.branch, journal, store)
     position = Position(start.step, start.blocks_done, next_block(start.block, skipped))
     meta, steps = _newest(checkpoints, journal, console), checkpoints.steps()
     if meta:
@@ -128,6 +136,7 @@ def open_run(config: Config, workdir: PathLike, store: BlockStore, clock: Clock)
         console.print(f"config.{key} changed since the checkpoint: {before} → {after}", highlight=False)
     if first:
         write_json(file, plain)
+        tell_skips(store.dataset, reader_name(workdir), skipped)  # a rollback that was killed told it otherwise
     line = ProgressLine(console, stages[-1].end_step, position.step)
     watched = MonitorConfig(config.profile, config.watch)
     instruments = Instruments(watched, workdir, clock, journal, store.info.domains, line.say)
@@ -277,29 +286,6 @@ def _tell_beginning(run: Run, stage: Stage, mesh: Mesh, resumes: bool) -> None:
         run.line.say(f"stage {stage.name}: from step {position.step}, block {position.block}, {stage.steps} steps")
 
 
-def _start(branch: BranchSettings, journal: Journal, store: BlockStore) -> Start:
-    """Where the run began, or is to begin."""
-    for event in journal.read():
-        if event["event"] == "branched":
-            return Start(event["block"], event["step"], event["blocks_done"], event["stage"], event["from_step"])
-    if not branch.run:
-        return Start()
-    source = Checkpoints(branch.run)
-    step = choose_step(source, None if branch.step < 0 else branch.step)
-    meta = source.meta(step)
-    source.close()
-    position = meta.position
-    if position.batch:
-        raise CheckpointError(
-            f"{branch.run}: the checkpoint of step {position.step} stands in the middle of a block; branch from one at "
-            "a block's end"
-        )
-    same = meta.config["data"]["dataset"] == os.fspath(store.dataset)
-    if branch.fresh or not same:
-        position = Position(step=0 if branch.fresh else position.step)
-    return Start(position.block, position.step, position.blocks_done, branch.stage, from_step=step)
-
-
 def _resolved(config: Config, store: BlockStore) -> Config:
     """The config with the data set's vocabulary and place filled in.
 
@@ -371,6 +357,7 @@ def _branched(
         blocks_done=start.blocks_done,
         stage=start.stage,
         fresh=branch.fresh,
+        max_length=max((event.get("max_length", 0) for event in journal_of(branch.run).read()), default=0),
     )
     saved = {**configs.to_dict(config), "model": configs.to_dict(model.config)}
     position = dataclasses.replace(run.position, finished_block=start.block - 1)

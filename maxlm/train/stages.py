@@ -38,6 +38,7 @@ _FIXED = {
             "model.vocab_size", "model.embed", "model.num_layers", "model.num_heads", "model.num_kv_heads",
             "model.head_dim", "model.mlp", "model.mlp_kind", "model.norm", "model.bias", "model.qk_norm",
             "model.position", "model.max_positions", "model.tie_embeddings", "model.init_std", "model.mup_base_embed",
+            "model.mup_base_layers",
         ),
         "the model would be another",
     ),

@@ -19,7 +19,8 @@ import tensorstore as ts
 from maxlm.errors import CheckpointError
 from maxlm.paths import PathLike, as_path, is_local
 
-CHUNK_BYTES = 64 << 20  # what is read at least, and compressed at a time
+# What is read at least, and compressed at a time; on its way from or to the disk it is in memory several times.
+CHUNK_BYTES = 16 << 20
 _KEPT_OPEN = 3  # leaves: queries, keys and values may be read in turn
 _COMPRESSOR = {"id": "zstd", "level": 1}  # as orbax's
 _DICT_KEY = 2  # orbax's number for a key of a dict

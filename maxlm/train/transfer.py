@@ -1,17 +1,22 @@
-"""A run that begins with a model of others, and a run's model in a folder for others."""
+"""A run that begins with a model of others or with more tokens, and a run's model in a folder for others."""
 
+import dataclasses
 import os
+
+import numpy as np
 
 from maxlm import config as configs
 from maxlm.blocks.manifest import load_dataset
 from maxlm.errors import CheckpointError, ConfigError, DataError
-from maxlm.interop.decoder import CONFIG_FILE, FolderModel, save_decoder
+from maxlm.interop.decoder import CONFIG_FILE, FolderModel, param_shapes, save_decoder
 from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer
 from maxlm.paths import PathLike, as_path, read_json, write_json
-from maxlm.tokenizer.load import load_tokenizer
+from maxlm.tokenizer.extend import Extension, extended_table, extension_of
+from maxlm.tokenizer.load import copy_tokenizer, load_tokenizer
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, choose_step
 from maxlm.train.config import Config
-from maxlm.train.history import journal_of
+from maxlm.train.history import journal_of, run_folder
+from maxlm.train.origin import has_checkpoints
 
 
 def import_run(source: PathLike, workdir: PathLike, tokenizer: PathLike | None = None) -> FolderModel:
@@ -26,19 +31,73 @@ def import_run(source: PathLike, workdir: PathLike, tokenizer: PathLike | None =
       DiskFullError: no space left.
     """
     workdir, model = as_path(workdir), FolderModel(source)
+    with run_folder(workdir, f"{workdir}: another process is at work on this run"):
+        checkpoints = _empty(workdir)
+        values = read_json(as_path(source) / CONFIG_FILE, "description of a model")
+        import_tokenizer(tokenizer or source, workdir / "tokenizer", values, model.config.vocab_size)
+        config = configs.to_dict(Config(model=model.config))
+        checkpoints.save_params(model.shapes, model.read, Meta(Position(), config, model.config.vocab_size))
+        checkpoints.close()
+        write_json(workdir / "config.json", config)
+        where = os.fspath(as_path(source))
+        journal = journal_of(workdir)
+        journal.append("imported", source=where, model_type=model.model_type, max_length=model.max_length)
+    return model
+
+
+def resize_run(
+    source: PathLike, tokenizer: PathLike, workdir: PathLike, step: int | None = None, average: bool = False
+) -> Extension:
+    """Makes a run whose checkpoint of step 0 holds another run's model with the rows of an extended tokenizer.
+
+    New rows are means of old ones (maxlm/tokenizer/extend.py), everything else is what it was, to the bit. One
+    parameter of one layer is in memory at a time.
+
+    Args:
+      tokenizer: the folder of the extended one.
+      step: of the other run's checkpoints; None: the newest.
+      average: the moving average of the parameters, instead of the last ones.
+
+    Raises:
+      CheckpointError: no such checkpoint, or the new run holds some already.
+      ConfigError: the tokenizer does not extend the run's.
+      DataError: a tokenizer is missing or damaged.
+      DiskFullError: no space left.
+    """
+    if not has_checkpoints(source):
+        raise CheckpointError(f"--from={source}: not a run (no checkpoints)")
+    read_from, workdir = Checkpoints(source), as_path(workdir)
+    step = choose_step(read_from, step)
+    meta = read_from.meta(step)
+    extension = extension_of(load_tokenizer(as_path(source) / "tokenizer"), load_tokenizer(tokenizer))
+    config = configs.freeze(Config, meta.config)
+    model = dataclasses.replace(config.model, vocab_size=extension.tokenizer.vocab_size)
+    arrays, prefix = read_from.stored(step, average)
+    tables = {("embedding",), ("output",)}
+
+    def read(path: tuple[str, ...], layer: int | None) -> np.ndarray:
+        value = arrays.read(prefix + ".".join(path), layer)
+        return extended_table(value, extension) if path in tables else value
+
+    with run_folder(workdir, f"{workdir}: another process is at work on this run"):
+        checkpoints, saved = _empty(workdir), configs.to_dict(Config(model=model))
+        copy_tokenizer(tokenizer, workdir / "tokenizer")
+        checkpoints.save_params(param_shapes(model), read, Meta(Position(), saved, model.vocab_size))
+        checkpoints.close()
+        write_json(workdir / "config.json", saved)
+        known = {"max_length": length} if (length := _longest_known(source, config)) else {}
+        journal = journal_of(workdir)
+        journal.append("resized", source=os.fspath(as_path(source)), step=step, tokens=len(extension.added), **known)
+    read_from.close()
+    return extension
+
+
+def _empty(workdir: PathLike) -> Checkpoints:
+    """The checkpoints of a run that has none. Raises CheckpointError where it has."""
     checkpoints = Checkpoints(workdir)
     if checkpoints.steps():
-        raise CheckpointError(f"{checkpoints.folder}: holds checkpoints already; import into a new --workdir")
-    values = read_json(as_path(source) / CONFIG_FILE, "description of a model")
-    import_tokenizer(tokenizer or source, workdir / "tokenizer", values, model.config.vocab_size)
-    config = configs.to_dict(Config(model=model.config))
-    checkpoints.save_params(model.shapes, model.read, Meta(Position(), config, model.config.vocab_size))
-    checkpoints.close()
-    write_json(workdir / "config.json", config)
-    where = os.fspath(as_path(source))
-    journal = journal_of(workdir)
-    journal.append("imported", source=where, model_type=model.model_type, max_length=model.max_length)
-    return model
+        raise CheckpointError(f"{checkpoints.folder}: holds checkpoints already; name a new --workdir")
+    return checkpoints
 
 
 def export_run(
@@ -94,19 +153,23 @@ def export_run(
 
 
 def longest_context(workdir: PathLike, config: Config) -> int:
-    """Tokens of the longest rows that the run has seen, or of the context that its model was imported with.
+    """Tokens of the longest rows that the run has seen, or of the context that its model came with.
 
     Raises:
       ConfigError: neither is known.
     """
+    if known := _longest_known(workdir, config):
+        return known
+    raise ConfigError(
+        f"{workdir}: the data set {config.data.dataset!r} is not there to tell the longest context; "
+        "--max-length=TOKENS does"
+    )
+
+
+def _longest_known(workdir: PathLike, config: Config) -> int:
+    """As `longest_context`; 0 where it is not known."""
     if config.model.max_positions:
         return config.model.max_positions
     dataset = as_path(config.data.dataset) if config.data.dataset else None
     known = [load_dataset(dataset / "dataset.json").seq_len] if dataset and (dataset / "dataset.json").exists() else []
-    known += [event["max_length"] for event in journal_of(workdir).read() if event["event"] == "imported"]
-    if not known:
-        raise ConfigError(
-            f"{workdir}: the data set {config.data.dataset!r} is not there to tell the longest context; "
-            "--max-length=TOKENS does"
-        )
-    return max(known)
+    return max([*known, *(event.get("max_length", 0) for event in journal_of(workdir).read())], default=0)

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "maxlm.train": (*FLOOR_1, *FLOOR_2, "maxlm.train"),
     "maxlm.generate": (*FLOOR_1, *FLOOR_2, "maxlm.train", "maxlm.generate"),
     "maxlm.eval": (*FLOOR_1, *FLOOR_2, "maxlm.train", "maxlm.generate", "maxlm.eval"),
-    "maxlm.scaling": (*FLOOR_1, *FLOOR_2, "maxlm.train.chips", "maxlm.scaling"),
+    "maxlm.scaling": (*FLOOR_1, *FLOOR_2, "maxlm.scaling"),
     "maxlm.report": (*FLOOR_1[:-1], "maxlm.report"),
     "maxlm.cli": ("maxlm",),
     "data_pipeline": (*FLOOR_1, "maxlm.tokenizer", "data_pipeline"),

@@ -25,7 +25,8 @@ model.vocab_size model.embed model.num_layers model.num_heads model.num_kv_heads
 model.mlp_kind model.norm model.norm_eps model.bias model.qk_norm model.position model.max_positions model.rope_base
 model.rope_scaling.kind model.rope_scaling.factor model.rope_scaling.original_length
 model.rope_scaling.low_freq_factor model.rope_scaling.high_freq_factor model.rope_scaling.beta_fast
-model.rope_scaling.beta_slow model.sliding_window model.tie_embeddings model.init_std model.mup_base_embed model.dtype
+model.rope_scaling.beta_slow model.sliding_window model.tie_embeddings model.init_std model.mup_base_embed
+model.mup_base_layers model.dtype
 model.matmul model.attention model.scan_layers model.remat model.pipeline_microbatches model.pipeline_repeats
 mesh.stage mesh.data mesh.fsdp mesh.context mesh.tensor mesh.dcn_stage mesh.dcn_data mesh.dcn_fsdp
 data.dataset data.num_blocks data.seed data.verify data.wait_s
@@ -37,7 +38,7 @@ checkpoint.keep checkpoint.keep_every_blocks checkpoint.keep_stage_ends checkpoi
 checkpoint.every_steps
 train.batch train.accumulate train.seed train.loss train.beta train.label_smoothing
 train.z_loss train.loss_chunks train.log_every train.log_norms
-train.eval_every_blocks train.eval_rows train.peak_flops
+train.eval_every_blocks train.eval_rows train.benchmarks train.benchmark_questions train.peak_flops
 watch.loss.policy watch.loss.window watch.loss.threshold watch.loss.in_a_row
 watch.grad_norm.policy watch.grad_norm.window watch.grad_norm.threshold watch.grad_norm.in_a_row
 watch.domain_loss.policy watch.domain_loss.window watch.domain_loss.threshold watch.domain_loss.in_a_row
@@ -82,8 +83,8 @@ runner partitions
 """
 
 JOURNAL_EVENTS = """
-imported run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged verified
-stopped evaluated rollback rollback_undone run_finished
+imported resized run_started resumed branched stage_started block_started block_finished checkpoint checkpoint_damaged
+verified stopped evaluated rollback rollback_undone run_finished
 alarm stuck
 skip unskip redraw
 """
@@ -138,6 +139,7 @@ def test_commands():
         "fit",
         "sweep",
         "import",
+        "resize",
         "export",
     }, f"the commands of maxlm have changed. {MEANT}scripts call them."
     (choices,) = [a.choices for a in data_parser()._actions if a.dest == "command"]

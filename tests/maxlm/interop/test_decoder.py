@@ -23,9 +23,9 @@ T = 16
 TOKENS_T = np.random.default_rng(0).integers(0, decoders.VOCAB, T).astype(np.int32)
 
 
-def _logits(folder) -> np.ndarray:
+def _logits(folder, config: ModelConfig | None = None) -> np.ndarray:
     model = FolderModel(folder)
-    function = DecoderFunction(model.config)
+    function = DecoderFunction(config or model.config)
     decoder = function.bind(model.params(param_shardings(tiny.mesh(tensor=2), function.param_axes())))
     positions_BT = jnp.arange(T, dtype=jnp.int32)[None]
     return np.asarray(decoder.logits(decoder(TOKENS_T[None], positions_BT, jnp.ones((1, T), jnp.int32))[0])[0])
@@ -85,6 +85,17 @@ def test_the_factor_of_mup_is_folded_in(tmp_path):
     folder = decoders.save(tmp_path / "in", "llama", decoders.weights("llama"))
     _save(tmp_path / "out", folder, dataclasses.replace(FolderModel(folder).config, mup_base_embed=4))
     np.testing.assert_allclose(_logits(tmp_path / "out"), _logits(folder) / 3, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])  # gpt2: with biases
+def test_the_share_of_completep_is_folded_in(tmp_path, family):
+    folder = decoders.save(tmp_path / "in", family, decoders.weights(family))
+    config = dataclasses.replace(FolderModel(folder).config, mup_base_layers=1)
+    assert config.depth_multiplier == 2
+    _save(tmp_path / "out", folder, config)
+    expected = _logits(folder, config)
+    assert np.abs(expected - _logits(folder)).max() > 0.1
+    np.testing.assert_allclose(_logits(tmp_path / "out"), expected, atol=1e-5)
 
 
 def test_a_larger_base_stands_for_ntk(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from maxlm.config import load
 from maxlm.models.config import ModelConfig
 from maxlm.models.cost import (
+    flops_by_matrix,
     flops_per_token,
     matmul_params,
     num_params,
@@ -20,7 +21,7 @@ from maxlm.models.cost import (
     visible_keys,
 )
 from maxlm.models.decoder import DecoderFunction
-from maxlm.train.chips import peak_of
+from maxlm.parallel.chips import peak_of
 from maxlm.train.config import Config
 
 # What the released weights hold, embedding counted once where it is tied.
@@ -138,3 +139,24 @@ def test_flops_that_rematerialisation_adds():
     expected = {"none": 0, "dots": 0, "attention": (layers - attention) / 3, "full": layers / 3, "offload": layers / 3}
     for policy, flops in expected.items():
         assert recomputed_flops_per_token(dataclasses.replace(config, remat=policy), 6) == pytest.approx(flops), policy
+
+
+def test_nanogpts_figures():
+    """nanoGPT's transformer_sizing.ipynb: GPT-2 without biases, 1024 tokens; and the PaLM formula that it compares."""
+    config, T = load(str(CONFIGS / "gpt2_124m.py"), [], Config).model, 1024
+    found = flops_by_matrix(config, T, square=True)
+    assert T * found.forward == 291_648_307_200
+    assert T * found.model == 874_944_921_600
+    plain = dataclasses.replace(config, bias="none", norm="rms")  # norms with a scale only, as without biases there
+    assert num_params(plain) == 124_337_664
+    counted = num_params(plain) - T * config.embed  # without the positions
+    assert T * (6 * counted + 3 * found.attention) == 875_062_886_400
+    halved = flops_by_matrix(config, T)  # what causal attention computes, as MaxText counts it
+    assert T * (6 * counted + 3 * halved.attention) == 817_080_827_904
+
+
+@pytest.mark.parametrize("remat", ["none", "dots", "attention", "full", "offload"])
+def test_what_is_made_anew_is_apart(remat):
+    config = dataclasses.replace(load(str(CONFIGS / "llama3_8b.py"), [], Config).model, remat=remat)
+    found = flops_by_matrix(config, 4096)
+    assert found.model == flops_by_matrix(dataclasses.replace(config, remat="none"), 4096).hardware

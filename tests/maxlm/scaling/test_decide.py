@@ -65,13 +65,31 @@ def test_runs_that_do_not_tell_the_law_recommend_no_sizes():
 def test_the_page():
     made = runs()
     fits, reasons = fit_all(made)
-    text = sweep.page(
-        "<mine>", statuses=[{"run": "a", "state": "failed", "note": "out of memory & time"}], results=[], records=[],
-        fits=fits, reasons=reasons, recommended=recommend(made, fits),
-    )  # fmt: skip
+    failed = [{"run": "a", "state": "failed", "note": "out of memory & time"}]
+    text = sweep.page([sweep.Part("<mine>", failed, fits=fits, reasons=reasons, recommended=recommend(made, fits))])
     assert "&lt;mine&gt;" in text
     assert "out of memory &amp; time" in text
     assert text.count("<svg") >= 4
     assert "next run" in text
     assert "<script" not in text
     assert "src=" not in text
+
+
+def test_a_page_of_two_sweeps():
+    """What one of them could fit is not told as missing; losses by data set, over seeds, the best first."""
+    made = runs()
+    fits, reasons = fit_all(made)
+    losses = {"a": (4.0, 4.5), "b": (3.75, 4.25)}
+    rows = [
+        {"run": f"{data}{seed}", "data": data, "params": 10, "tokens": 20, "model_flops": 1e3, "loss": 5.0,
+         "loss/en": en + seed / 100, "loss/zh": zh + seed / 100, "share/en": 0.25, "share/zh": 0.75}
+        for data, (en, zh) in losses.items() for seed in (0, 1)
+    ]  # fmt: skip
+    ran = [{"run": row["run"], "state": "done", "note": ""} for row in rows]
+    second = sweep.Part("mixed", ran, rows, reasons={kind: "too few" for kind in (*reasons, *fits)})
+    text = sweep.page([sweep.Part("sizes", [], fits=fits, reasons=reasons), second])
+    assert "maxlm sweep sizes, mixed" in text
+    assert text.count("too few") == len(reasons) > 0
+    assert text.index("<td>b</td><td>25%</td><td>75%</td><td>3.755</td><td>4.255</td><td>4.005 (4 to 4.01)</td>") < (
+        text.index("<td>a</td><td>25%</td>")
+    )

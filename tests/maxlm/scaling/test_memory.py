@@ -88,7 +88,7 @@ def test_the_cache_is_what_generation_makes():
     model = tiny.model()
     cache = empty_cache(model, 3, 20)
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
-    assert held == 3 * 20 * tensors.cache_bytes_per_token(model, 4)
+    assert held == 3 * 20 * cost.cache_bytes_per_token(model, 4)
 
 
 def test_one_card_or_two():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from maxlm.errors import ConfigError
 from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import Decoder
-from maxlm.tokenizer.extend import extend, extended_table
+from maxlm.tokenizer.extend import extend, extended_table, extension_of
 from maxlm.tokenizer.load import load_tokenizer
 from maxlm.tokenizer.reach import unreachable
 from maxlm.tokenizer.settings import TokenizerSettings
@@ -167,3 +167,14 @@ def test_the_extended_models_logits_on_old_texts_are_unchanged(old, tied):
 def _extended(state, extension):
     """The parameters, every matrix of vocabulary rows extended."""
     return jax.tree.map(lambda x: extended_table(np.asarray(x), extension) if x.shape[:1] == (640,) else x, state)
+
+
+@pytest.mark.parametrize(("token", "way"), [(SHORT, "merge"), ("阿莫西林胶囊", "always"), ("<|start|>", "special")])
+def test_told_from_two_tokenizers(old, tmp_path, token, way):
+    """What was added is seen in the folders alone, whoever added it."""
+    extension = extend(old, [token], way)
+    extension.tokenizer.save(tmp_path)
+    found = extension_of(old, load_tokenizer(tmp_path))
+    assert (found.added, found.replaces) == (extension.added, extension.replaces)
+    with pytest.raises(ConfigError, match=rf"does not extend the other: id {old.num_pieces} stood for"):
+        extension_of(extension.tokenizer, old)

@@ -102,7 +102,7 @@ def test_model_of_another_shape_is_named_key_by_key():
     meta = _meta()
     check_model(meta, tiny.model(dtype="bfloat16", remat="full", scan_layers=False), "RUN")  # shapes stay
     with pytest.raises(
-        CheckpointError, match=r"RUN: .*another shape \(num_layers 2 → 3, mlp 64 → 96\); set the config"
+        CheckpointError, match=r"RUN: .*another shape \(num_layers 2 → 3, mlp 64 → 96\); leave the keys out"
     ):
         check_model(meta, tiny.model(num_layers=3, mlp=96), "RUN")
     with pytest.raises(CheckpointError, match=r"vocab_size 128 → 256, tie_embeddings True → False"):

@@ -57,6 +57,6 @@ def peak_of(kind: str, dtype: str) -> float:
     """
     if kind not in CHIPS:
         raise ConfigError(
-            f"no peak FLOP/s is known for {kind!r}: set config.train.peak_flops, or add it to maxlm/train/chips.py"
+            f"no peak FLOP/s is known for {kind!r}: set config.train.peak_flops, or add it to maxlm/parallel/chips.py"
         )
     return CHIPS[kind].peak_of(dtype)
