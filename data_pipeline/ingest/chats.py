@@ -91,7 +91,8 @@ def _asked(row: Mapping[str, Any]) -> list[Turn] | None:
     if "instruction" in row and ({"output", "instances", "chosen"} & row.keys()):
         return system + _instructed(row)
     if PROMPT in row and ({COMPLETION, "chosen"} & row.keys()):
-        return system + _said(row[PROMPT], PROMPT if not system else "user")
+        plain = not system and all(_is_text(row[key]) for key in (COMPLETION, "chosen", "rejected") if key in row)
+        return system + _said(row[PROMPT], PROMPT if plain else "user")
     return None
 
 
@@ -112,13 +113,18 @@ def _instructed(row: Mapping[str, Any]) -> list[Turn]:
 
 def _said(value: Any, role: str) -> list[Turn]:
     """A text, or its lines, as the turn of `role`, a message, or a list of messages."""
-    if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
-        value = "\n".join(value)
-    if isinstance(value, str):
-        return [{"role": role, "content": value}]
+    if _is_text(value):
+        return [{"role": role, "content": value if isinstance(value, str) else "\n".join(value)}]
     if not isinstance(value, list | dict):
         raise RefusedError("text_is_no_string")
     return _turns([value] if isinstance(value, dict) else value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text, or the lines of one."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and len(value) > 0 and all(isinstance(line, str) for line in value)
+    )
 
 
 def _turns(messages: Any) -> list[Turn]:

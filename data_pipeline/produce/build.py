@@ -46,6 +46,7 @@ class Builder:
     tokenizer: Tokenizer
     parts: Parts
     check: Callable[[], None]
+    _fruitless: int = 0  # documents that were measured since one had tokens
 
     def block(self, number: int, ledger: Ledger, draw: int = 0) -> Manifest:
         """Makes block `number`. One that was counted before, and whose files are gone, is made of the same documents.
@@ -141,9 +142,20 @@ class Builder:
         return Shape(self.config.produce.pack, rows, self.config.produce.overlap)
 
     def _measure(self, ordinals: np.ndarray) -> np.ndarray:
-        """Tokens of documents, int64; encodes those that are new."""
+        """Tokens of documents, int64; encodes those that are new.
+
+        Raises:
+          DataError: all are conversations that no row holds: they would be looked through for ever.
+        """
         self.parts.encode(ordinals)
-        return self.parts.tokens(ordinals)
+        tokens = self.parts.tokens(ordinals)
+        self._fruitless = 0 if tokens.any() else self._fruitless + len(ordinals)
+        if self._fruitless > 2 * len(self.corpus):
+            raise DataError(
+                f"{self.corpus.folder}: none of the conversations fits into a row of {self.info.seq_len + 1} tokens; "
+                "raise config.produce.seq_len, or set config.conversations.too_long='cut'"
+            )
+        return tokens
 
     def _fitted(
         self, chosen: np.ndarray, budgets: np.ndarray, groups: np.ndarray, shape: Shape, number: int, seed: int

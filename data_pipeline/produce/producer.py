@@ -46,6 +46,7 @@ def run(config: DataConfig, dataset: PathLike) -> int:
     made = 0
     with _opened(config, dataset) as (builder, stop, progress):
         corpus = builder.corpus
+        keep_template(config.conversations, dataset, builder.tokenizer)
         try:
             foretold = builder.foretell()
             progress.say(f"{len(corpus):,} documents, {int(corpus.held_out.sum()):,} of them held out for validation")
@@ -86,7 +87,6 @@ def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, St
         corpus = Corpus(dataset, config.produce.holdout, *columns_asked(config))
         tokenizer = load_tokenizer(dataset / TOKENIZER)
         info = describe(config, dataset, tokenizer, corpus)
-        keep_template(config.conversations, dataset, tokenizer)
         # Only from here on there is work to leave in order.
         stop = stack.enter_context(StopSignal())
         crew = stack.enter_context(closing(make_crew(config, dataset, info, corpus, tokenizer, stop.check)))

@@ -62,7 +62,8 @@ class Packing:
     tokens_cut: int  # of such documents, tokens behind their first piece: they lost what stood before them
     documents_split: int  # that are longer than the longest row, and so cut by any packer
     tokens_split: int
-    conversations_too_long: int = 0  # longer than a row, and so left out or cut; none are cut otherwise
+    # Longer than a row, and so left out or cut; also those that hold nothing to learn. None are cut otherwise.
+    conversations_too_long: int = 0
     tokens_too_long: int = 0  # of such conversations, tokens that were; they count as truncated
 
 

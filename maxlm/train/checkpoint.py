@@ -273,7 +273,8 @@ class Checkpoints:
         except Exception as error:  # orbax raises whatever it meets, a bare Exception among it
             raise CheckpointError(
                 f"{self.folder / str(step)}: can't be restored ({_brief(error)}); "
-                "roll back to an earlier block (maxlm rollback)"
+                "roll back to an earlier block (maxlm rollback); or, if what the optimizer keeps has changed "
+                "(config.optimizer, config.train.loss), begin with the parameters alone (--from=RUN --fresh)"
             ) from error
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ class OptimizerConfig:
     freeze: tuple[str, ...] = ()  # patterns of names of parameters that are not trained: "embedding", "layers.mlp.*"
     lora_rank: int = 0  # trains adapters of this rank (LoRA) beside matrices of the layers, and nothing else; 0: none
     lora_alpha: float = 16.0  # adapters count alpha / rank times
-    lora_on: tuple[str, ...] = ("query", "key", "value", "out", "gate", "up", "down")  # matrices that have one
+    lora_on: tuple[str, ...] = ()  # the matrices that have one, as ("query", "value"); (): all of the layers
 
     def __post_init__(self) -> None:
         if not 0 <= self.ema_decay < 1:

@@ -14,18 +14,8 @@ from optax import contrib
 from maxlm.errors import ConfigError
 from maxlm.train.config import Config, OptimizerConfig
 from maxlm.train.preference import LOSSES, keep_reference
-from maxlm.train.trainable import lora, on_trained, trained
+from maxlm.train.trainable import MATRICES, lora, on_trained, trained
 
-# Matrices within layers, stacked as [layers, …]: the dimensions that are summed over, and those that come out.
-_HIDDEN: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "query": ((1,), (2, 3)),
-    "key": ((1,), (2, 3)),
-    "value": ((1,), (2, 3)),
-    "out": ((1, 2), (3,)),
-    "gate": ((1,), (2,)),
-    "up": ((1,), (2,)),
-    "down": ((1,), (2,)),
-}
 _TABLES = ("embedding", "position", "output")
 _CONSISTENT_RMS = 0.2  # Muon's updates as large as AdamW's usually are, so that learning rates mean the same
 
@@ -75,7 +65,7 @@ def _whole(
     if config.ema_decay:
         parts.append(average_params(config.ema_decay))
     chained = optax.with_extra_args_support(optax.chain(*parts))
-    return lora(chained, config.lora_rank, config.lora_alpha, _HIDDEN) if config.lora_rank else chained
+    return lora(chained, config.lora_rank, config.lora_alpha) if config.lora_rank else chained
 
 
 def _adamw(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -150,7 +140,7 @@ def _scale_by(schedule: optax.Schedule, sign: int = -1) -> optax.GradientTransfo
 
 def decays(params: Any, tables: bool = True) -> Any:
     """Which parameters decay: matrices, and with `tables` embeddings; norms and biases never."""
-    names = {*_HIDDEN, *(_TABLES if tables else ())}
+    names = {*MATRICES, *(_TABLES if tables else ())}
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in names, params)
 
 
@@ -161,7 +151,7 @@ def _decay(config: OptimizerConfig) -> optax.GradientTransformation:
 def _muon_dimensions(params: Any) -> Any:
     def dimensions(path: Any, _: Any) -> contrib.MuonDimensionNumbers | None:
         name = path[-1].key
-        return contrib.MuonDimensionNumbers(*_HIDDEN[name]) if name in _HIDDEN else None
+        return contrib.MuonDimensionNumbers(*MATRICES[name]) if name in MATRICES else None
 
     return jax.tree_util.tree_map_with_path(dimensions, params)
 
@@ -171,7 +161,7 @@ def _scale_hidden(factor: float) -> optax.GradientTransformation:
 
     def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
         def one(path: Any, update: Any) -> Any:
-            return update * factor if path[-1].key in _HIDDEN else update
+            return update * factor if path[-1].key in MATRICES else update
 
         return jax.tree_util.tree_map_with_path(one, updates)
 

@@ -16,6 +16,17 @@ import optax
 from maxlm.errors import ConfigError
 from maxlm.train.config import OptimizerConfig
 
+# Matrices within layers, stacked as [layers, …]: the dimensions that are summed over, and those that come out.
+MATRICES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "query": ((1,), (2, 3)),
+    "key": ((1,), (2, 3)),
+    "value": ((1,), (2, 3)),
+    "out": ((1, 2), (3,)),
+    "gate": ((1,), (2,)),
+    "up": ((1,), (2,)),
+    "down": ((1,), (2,)),
+}
+
 Pick = Callable[[Any], Any]  # a tree of parameters -> the same, those that are not trained masked
 
 
@@ -33,7 +44,8 @@ def trained(config: OptimizerConfig) -> Pick | None:
         name = name_of(path)
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.freeze):
             return False
-        return not config.lora_rank or path[-1].key in config.lora_on
+        adapted = path[0].key == "layers" and path[-1].key in (config.lora_on or MATRICES)
+        return adapted or not config.lora_rank
 
     def pick(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
@@ -50,10 +62,11 @@ def check_names(config: OptimizerConfig, params: Any) -> None:
     for pattern in config.freeze:
         if not fnmatch.filter(names, pattern):
             raise ConfigError(f"config.optimizer.freeze: {pattern!r} fits no parameter; there are {', '.join(names)}")
-    ends = {path[-1].key for path in paths if path[0].key == "layers"}
+    ends = {path[-1].key for path in paths if path[0].key == "layers"} & MATRICES.keys()
     for name in config.lora_on if config.lora_rank else ():
         if name not in ends:
-            raise ConfigError(f"config.optimizer.lora_on: {name!r} is no matrix of the layers: {', '.join(ends)}")
+            known = ", ".join(sorted(ends))
+            raise ConfigError(f"config.optimizer.lora_on: {name!r} is no matrix of the layers: {known}")
     pick = trained(config)
     if pick and not jax.tree.leaves(pick(params)):
         raise ConfigError("config.optimizer.freeze: nothing is left to train")
@@ -101,35 +114,30 @@ class LoraState(NamedTuple):
     inner: Any  # of the rule that trains them
 
 
-def lora(
-    rule: optax.GradientTransformationExtraArgs, rank: int, alpha: float, dims: dict[str, tuple[Any, Any]]
-) -> optax.GradientTransformationExtraArgs:
+def lora(rule: optax.GradientTransformationExtraArgs, rank: int, alpha: float) -> optax.GradientTransformationExtraArgs:
     """Low-rank adapters (Hu et al., 2021, arXiv 2106.09685, section 4.1) as an optimizer of the matrices themselves.
 
     A matrix is ``W = W₀ + alpha/rank · A·B``, and `rule` trains A and B: their gradients follow from the matrix's by
     the chain rule, and the matrix is moved by what A·B has changed. So the parameters are at any time the merged ones.
     A begins at random, with the spread that a linear layer's weights have, and B at zero.
-
-    Args:
-      dims: name of a matrix -> its dimensions that are summed over, and those that come out; the first is of layers.
     """
     scale = alpha / rank
 
     def init(params: optax.Params) -> LoraState:
         def first(path: Any, leaf: Any) -> Any:
-            layers, width, _ = _flat(dims, path, leaf).shape
+            layers, width, _ = _flat(path, leaf).shape
             key = jax.random.fold_in(jax.random.key(0), zlib.crc32(name_of(path).encode()))
             return jax.random.normal(key, (layers, width, rank)) / math.sqrt(3 * width)
 
         def second(path: Any, leaf: Any) -> Any:
-            layers, _, width = _flat(dims, path, leaf).shape
+            layers, _, width = _flat(path, leaf).shape
             return jnp.zeros((layers, rank, width))
 
         a, b = (jax.tree_util.tree_map_with_path(make, params) for make in (first, second))
         return LoraState(a, b, rule.init({"a": a, "b": b}))
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, LoraState]:
-        flat = jax.tree_util.tree_map_with_path(lambda path, leaf: scale * _flat(dims, path, leaf), updates)
+        flat = jax.tree_util.tree_map_with_path(lambda path, leaf: scale * _flat(path, leaf), updates)
         own = {
             "a": jax.tree.map(lambda g, b: jnp.einsum("lio,lro->lir", g, b), flat, state.b),
             "b": jax.tree.map(lambda g, a: jnp.einsum("lio,lir->lro", g, a), flat, state.a),
@@ -148,8 +156,8 @@ def lora(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _flat(dims: dict[str, tuple[Any, Any]], path: Sequence[Any], leaf: Any) -> Any:
+def _flat(path: Sequence[Any], leaf: Any) -> Any:
     """A stacked matrix as `[layers, in, out]`."""
-    summed, _ = dims[path[-1].key]
+    summed, _ = MATRICES[path[-1].key]
     width = math.prod(leaf.shape[dim] for dim in summed)
     return leaf.reshape(leaf.shape[0], width, -1)

@@ -54,6 +54,8 @@ HH = "\n\nHuman: q\n\nAssistant: hm\n\nHuman: more\n\nAssistant: "
         ({"prompt": "q", "completion": "a"}, [[("prompt", "q"), ("completion", "a")]]),
         ({"prompt": ["q", "r"], "completion": "a"}, [[("prompt", "q\nr"), ("completion", "a")]]),
         ({"prompt": [USER], "completion": [ASSISTANT]}, [TWO]),
+        ({"prompt": "q", "completion": [ASSISTANT, USER, ASSISTANT]}, [[*TWO, *TWO]]),
+        ({"prompt": "q", "chosen": [ASSISTANT], "rejected": "b"}, [TWO, [TWO[0], ("assistant", "b")]]),
         ({"prompt": "q", "completion": "a", "system": "s"}, [[("system", "s"), *TWO]]),
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, [[("prompt", "q"), ("completion", t)] for t in "ab"]),
         ({"prompt": [USER], "chosen": [ASSISTANT], "rejected": "b"}, [TWO, [TWO[0], ("assistant", "b")]]),

@@ -104,6 +104,15 @@ def test_what_is_longer_than_a_row_is_counted(tmp_path, too_long):
         producer.run(dataclasses.replace(config, conversations=other), dataset)
 
 
+def test_none_fits_into_a_row(tmp_path):
+    rows = [{"instruction": f"{i}?", "output": "word " * 200} for i in range(9)]
+    config, dataset = tuned(tmp_path, rows, num_blocks=1, holdout=0.0, pack="best_fit")
+    with pytest.raises(
+        DataError, match=r"none of the conversations fits into a row of 64 tokens; raise config.produce.seq"
+    ):
+        producer.run(config, dataset)
+
+
 def test_an_edit_that_moved_the_boundary(tmp_path):
     config, dataset = tuned(tmp_path, instructions(10), num_blocks=1, holdout=0.0, pack="best_fit")
     made.edit_texts(dataset, lambda text: text.replace("第", "", 1))

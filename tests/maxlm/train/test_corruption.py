@@ -89,7 +89,7 @@ def test_of_many_copies_the_odd_one_is_named():
 def test_a_gradient_that_comes_out_otherwise_is_named(case, monkeypatch):
     """What a device with a loose bit does: of three goes at the same gradient, one differs."""
     mesh, _, params, batch, probe = case
-    first = jax.device_get(probe._probe(params, batch))
+    first = jax.device_get(probe._probe(params, batch, None))
     sums = np.array(first.gradient_sums)
     sums[6, 2] ^= 1 << 20
     goes = iter([first, first._replace(gradient_sums=sums), first])

@@ -13,7 +13,7 @@ import pytest
 
 from maxlm.blocks.format import PADDING_DOMAIN, to_batch
 from maxlm.blocks.reader import BlockStore
-from maxlm.errors import ConfigError, DataError
+from maxlm.errors import CheckpointError, ConfigError, DataError
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import batch_sharding
@@ -240,6 +240,13 @@ def test_what_a_run_shows(tuned):
     for line in lines:
         assert 0 <= line["rewards/accuracy"] <= 1
         assert line["rewards/chosen"] - line["rewards/rejected"] == pytest.approx(line["rewards/margin"], abs=1e-6)
+
+
+def test_a_branch_with_another_loss_begins_anew(tuned, tmp_path):
+    config, _ = tuned
+    config = dataclasses.replace(config, branch=dataclasses.replace(config.branch, fresh=False))
+    with pytest.raises(CheckpointError, match=r"what the optimizer keeps has changed .*--from=RUN --fresh"):
+        train(config, tmp_path / "run", BlockStore(config.data.dataset), devices=jax.devices()[:1])
 
 
 def test_pairs_for_text_and_text_for_pairs(tuned, tmp_path):

@@ -12,9 +12,10 @@ from maxlm.errors import ConfigError
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import batch_sharding
+from maxlm.train.checkpoint import Checkpoints, Meta, Position
 from maxlm.train.config import OptimizerConfig, TrainSettings
 from maxlm.train.optimizer import make_optimizer
-from maxlm.train.state import init_state
+from maxlm.train.state import abstract_state, init_state
 from maxlm.train.step import batch_loss, make_train_step
 from maxlm.train.trainable import check_names, name_of, trained
 from tests import tiny
@@ -95,6 +96,21 @@ def test_adapters_are_trained_as_the_paper_has_it():
             np.testing.assert_allclose(leaf, named(expected)[name], rtol=1e-4, atol=1e-6)
         else:
             np.testing.assert_array_equal(leaf, named(before.params)[name])
+
+
+def test_adapters_beside_all_matrices_go_through_a_checkpoint(tmp_path):
+    """What is masked in the optimizer's state comes back too, on another mesh."""
+    tx = make_optimizer(OptimizerConfig(lora_rank=1), lambda _: RATE)
+    with jax.set_mesh(tiny.one_device()):
+        state = init_state(MODEL, tx, tiny.one_device(), seed=0)
+        assert len(jax.tree.leaves(state.opt_state.a)) == 7
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(state, Meta(Position(), {}, tiny.VOCAB))
+        checkpoints.wait()
+    mesh = tiny.mesh(fsdp=2)
+    with jax.set_mesh(mesh):
+        tiny.assert_equal(checkpoints.restore(0, abstract_state(MODEL, tx, mesh)), state)
+    checkpoints.close()
 
 
 def test_adapters_on_a_mesh():
