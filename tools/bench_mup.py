@@ -168,3 +168,7 @@ def activations(decoder: Decoder, tokens_BT: jax.Array) -> dict[str, jax.Array]:
         found |= {f"attention {i}": attended_BTD, f"MLP {i}": made_BTD}
     hidden_BTD, _ = decoder(tokens_BT, positions_BT, places.segments)
     return {**found, "stream": x_BTD, "logits": decoder.logits(hidden_BTD)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
