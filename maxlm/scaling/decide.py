@@ -43,10 +43,11 @@ def recommend(points: Points, fits: dict[str, dict[str, Any]]) -> list[tuple[str
     """What to do, and the evidence, in words."""
     found = []
     if (fit := fits.get("loss")) is not None:
-        if not fit["tells"]:
+        if fit["warnings"]:
             found.append(("sizes: no recommendation; these runs do not tell the law", "; ".join(fit["warnings"])))
         else:
             found += _sizes(points, fit)
+        if fit["tells"]:
             found.append(_next_run(points, fit))
     if (fit := fits.get("mixture")) is not None:
         shares = ", ".join(f"{name.removeprefix('share/')} {value:.0%}" for name, value in fit["constants"].items())
@@ -79,9 +80,9 @@ def _sizes(points: Points, fit: dict[str, Any]) -> list[tuple[str, str]]:
         params, tokens = law.best_params(factor * largest), law.best_tokens(factor * largest)
         low, high = law.interval(params, tokens) or (np.nan, np.nan)
         budget = f"{factor * largest:.2g} FLOPs ({factor} × the largest run)"
-        loss = f"loss {float(law.loss(params, tokens)):.3f} (95 %: {low:.3f} to {high:.3f})"
         found.append((
-            f"with {budget}: {params:.3g} parameters, {tokens:.3g} tokens", "; ".join([loss, *fit["warnings"]])
+            f"with {budget}: {params:.3g} parameters, {tokens:.3g} tokens",
+            f"loss {float(law.loss(params, tokens)):.3f} (95 %: {low:.3f} to {high:.3f})",
         ))  # fmt: skip
     return found
 

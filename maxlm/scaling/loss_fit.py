@@ -55,7 +55,7 @@ def _warnings(found: LossFit, losses: Array) -> list[str]:
     ]
     if found.constants[0] < 0.01 * losses.min():
         warnings.append(
-            "E is about 0: the runs are too far from any floor to tell it; forecasts far beyond are too low"
+            "E is about 0: the runs are too far from any floor to tell it, or which size is best for far more compute"
         )
     return warnings
 
