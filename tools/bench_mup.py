@@ -31,7 +31,7 @@ from maxlm.train.config import OptimizerConfig
 from maxlm.train.optimizer import make_optimizer
 
 BASE, BASE_LAYERS = 32, 2  # at which both parametrisations are the same
-WIDTHS, DEPTHS, STEPS, RATE = (32, 64, 128, 256), (2, 4, 8, 16), 5, 3e-3
+WIDTHS, DEPTHS, STEPS, RATE = (32, 64, 128, 256), (2, 4, 8), 5, 3e-3
 NAMES = {"mup": "muP", "standard": "standard"}
 
 
@@ -168,3 +168,7 @@ def activations(decoder: Decoder, tokens_BT: jax.Array) -> dict[str, jax.Array]:
         found |= {f"attention {i}": attended_BTD, f"MLP {i}": made_BTD}
     hidden_BTD, _ = decoder(tokens_BT, positions_BT, places.segments)
     return {**found, "stream": x_BTD, "logits": decoder.logits(hidden_BTD)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,12 +8,13 @@ DATA as for configs/proxy.py. At the base width both are the same, and are run o
 
 from maxlm.scaling.sweep import base
 
-BASE, WIDTHS = 32, (32, 96, 256)
+BASE, WIDTHS = 32, (32, 96, 192)
 
 
 def get_config(dataset: str):
     config = base()
     config.config = "configs/proxy.py"
+    config.set = ("train.eval_rows=256",)
     config.sizes = tuple(
         {"name": f"{kind}-{width}", "set": _shape(width, BASE if kind == "mup" else 0)}
         for width in WIDTHS

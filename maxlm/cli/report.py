@@ -1,6 +1,7 @@
 """`maxlm report --workdir=RUN`, or of whole sweeps: `maxlm report --sweep=SWEEP`"""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -62,7 +63,10 @@ def _part(folder: epath.Path) -> sweep.Part:
     results = [json.loads(line) for line in (folder / RESULTS_FILE).read_text().splitlines()]
     fits, reasons, recommended = {}, {}, []
     if results:
-        asked, points = freeze(Sweep, read_json(folder / "sweep.json", "the sweep")), read_points(folder)
+        asked, points = (
+            freeze(Sweep, read_json(folder / "sweep.json", "the sweep")),
+            dataclasses.replace(read_points(folder), source=folder.name),
+        )
         bounds = {name: (low, high) for name, (low, high) in asked.bounds.items()}
         fits, reasons = fit_all(points, Settings(targets=asked.targets, bounds=bounds, natural=asked.natural))
         recommended = recommend(points, fits)

@@ -5,6 +5,8 @@ import itertools
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from maxlm.page import document, table
 from maxlm.report.plots import COLORS, svg
@@ -77,10 +79,6 @@ def draw(one: dict[str, Any]) -> str:
     def fill(axes: Axes) -> None:
         axes.set_xlabel(one["x"])
         axes.set_ylabel(one["y"])
-        if one["log_x"]:
-            axes.set_xscale("log")
-        if one["log_y"]:
-            axes.set_yscale("log")
         names = list(dict.fromkeys(s["name"] for s in itertools.chain(one["dots"], one["lines"], one["bands"])))
         color = {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
         for s in one["bands"]:
@@ -94,5 +92,19 @@ def draw(one: dict[str, Any]) -> str:
             axes.plot(s["x"], s["y"], linewidth=1.2, color=color[s["name"]], label=label)
         if 1 < len(names) <= 12:
             axes.legend(frameon=False, fontsize=8, ncols=2)
+        if one["log_x"]:
+            axes.set_xscale("log")
+            _label(axes.xaxis)
+        if one["log_y"]:
+            axes.set_yscale("log")
+            _label(axes.yaxis)
 
     return svg(fill, height=3.6)
+
+
+def _label(axis: Axis) -> None:
+    """Plain numbers along a logarithmic axis, "2e6": matplotlib's own are formulas, which figures here do not set."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+0", "e").replace("e+", "e")))
+    axis.set_minor_formatter(NullFormatter())

@@ -47,6 +47,7 @@ def recommend(points: Points, fits: dict[str, dict[str, Any]]) -> list[tuple[str
             found.append(("sizes: no recommendation; these runs do not tell the law", "; ".join(fit["warnings"])))
         else:
             found += _sizes(points, fit)
+        if fit["tells"]:
             found.append(_next_run(points, fit))
     if (fit := fits.get("mixture")) is not None:
         shares = ", ".join(f"{name.removeprefix('share/')} {value:.0%}" for name, value in fit["constants"].items())

@@ -34,21 +34,29 @@ def fit(points: Points, *, hold_out: float, delta: float, refits: int, seed: int
         "objective": found.objective, "delta": delta,
         "residual": float(np.sqrt(np.mean(found.residuals**2))),
         "warnings": _warnings(found, losses),
+        "tells": not _strange(found),
         "held_out": _held_out(points, hold_out, delta, seed),
         "draws": found.draws.tolist(),
         "figures": _figures(found, params, tokens, losses),
     }  # fmt: skip
 
 
+def _strange(found: LossFit) -> dict[str, float]:
+    """Exponents at which a term vanishes or is no power law of use: the runs do not tell the law."""
+    exponents = dict(zip(CONSTANTS[3:], found.constants[3:].tolist(), strict=True))
+    return {name: value for name, value in exponents.items() if not _PLAUSIBLE[0] <= value <= _PLAUSIBLE[1]}
+
+
 def _warnings(found: LossFit, losses: Array) -> list[str]:
-    """Where the runs do not tell the law: constants at which a term vanishes or is no power law of use."""
-    E, _, _, alpha, beta = found.constants
-    warnings = []
-    for name, exponent, axis in (("alpha", alpha, "sizes"), ("beta", beta, "numbers of tokens")):
-        if not _PLAUSIBLE[0] <= exponent <= _PLAUSIBLE[1]:
-            warnings.append(f"{name} = {exponent:.3g}: these runs do not tell how the loss falls with {axis}")
-    if E < 0.01 * losses.min():
-        warnings.append("E is about 0: the runs are too far from any floor to tell it; more tokens, larger models")
+    axes = {"alpha": "sizes", "beta": "numbers of tokens"}
+    warnings = [
+        f"{name} = {exponent:.3g}: these runs do not tell how the loss falls with {axes[name]}"
+        for name, exponent in _strange(found).items()
+    ]
+    if found.constants[0] < 0.01 * losses.min():
+        warnings.append(
+            "E is about 0: the runs are too far from any floor to tell it, or which size is best for far more compute"
+        )
     return warnings
 
 

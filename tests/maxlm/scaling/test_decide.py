@@ -62,6 +62,18 @@ def test_runs_that_do_not_tell_the_law_recommend_no_sizes():
     assert not any(what.startswith("with ") for what, _ in found)
 
 
+def test_runs_far_from_any_floor_recommend_a_next_run_and_no_sizes():
+    """As real runs of 1.5M tokens did: each doubling of the tokens took as much off the loss as the one before."""
+    params, tokens = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e5, 2e6, 5), np.geomspace(2e5, 1.6e6, 4)))
+    made = points(params=params, tokens=tokens, flops=6 * params * tokens, loss=5 * params**-0.06 + 14 * tokens**-0.12)
+    fits, _ = fit_all(made)
+    assert fits["loss"]["tells"]
+    found = recommend(made, fits)
+    assert found[0][0].startswith("sizes: no recommendation")
+    assert "E is about 0" in found[0][1]
+    assert found[1][0].startswith("next run: ")
+
+
 def test_the_page():
     made = runs()
     fits, reasons = fit_all(made)
@@ -70,6 +82,8 @@ def test_the_page():
     assert "&lt;mine&gt;" in text
     assert "out of memory &amp; time" in text
     assert text.count("<svg") >= 4
+    assert "mathdefault" not in text  # ticks of logarithmic axes as plain numbers
+    assert "<!-- 1e13 -->" in text
     assert "next run" in text
     assert "<script" not in text
     assert "src=" not in text
