@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from maxlm.blocks.manifest import load_dataset
 from maxlm.blocks.reader import BlockStore, ReaderPosition, reading_positions, report_progress, tell_skips
 from maxlm.errors import CheckpointError, UserError
@@ -177,7 +179,7 @@ def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
       UserError: there is none, it was pruned, training has gone on since, or blocks were asked to be made anew.
     """
     journal = journal_of(workdir)
-    if unfinished := _unfinished_undo(journal):
+    if unfinished := _unfinished_undo(workdir, journal):
         _bring_back(workdir, dataset, unfinished)
         return unfinished
     events = standing(journal)
@@ -192,7 +194,7 @@ def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
         )
     if last.get("redraw"):
         raise UserError(f"{workdir}: the rollback asked for other data (--redraw); what it undid had read the old one")
-    aside = as_path(last["set_aside"]) if last.get("set_aside") else None
+    aside = _aside(workdir, last)
     if aside and not aside.exists():
         raise UserError(f"{workdir}: what the rollback undid is gone from {aside} (--prune)")
     fields = ("to_block", "to_step", "from_step", "set_aside")
@@ -201,15 +203,21 @@ def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
     return last
 
 
-def _unfinished_undo(journal: Journal) -> dict[str, Any] | None:
+def _aside(workdir: PathLike, rollback: dict[str, Any]) -> epath.Path | None:
+    """Where a rollback's checkpoints are, in the run's folder wherever that is by now; None: it moved none."""
+    name = rollback.get("set_aside")
+    return as_path(workdir) / _FOLDER / epath.Path(name).name if name else None
+
+
+def _unfinished_undo(workdir: PathLike, journal: Journal) -> dict[str, Any] | None:
     """The journal's last event, if it takes a rollback back whose checkpoints are still aside."""
     last = (journal.read() or [{"event": ""}])[-1]
-    aside = as_path(last["set_aside"]) if last["event"] == "rollback_undone" and last.get("set_aside") else None
+    aside = _aside(workdir, last) if last["event"] == "rollback_undone" else None
     return last if aside and aside.exists() and any(aside.iterdir()) else None
 
 
 def _bring_back(workdir: PathLike, dataset: PathLike, rollback: dict[str, Any]) -> None:
-    aside = as_path(rollback["set_aside"]) if rollback["set_aside"] else None
+    aside = _aside(workdir, rollback)
     for path in sorted(aside.iterdir(), key=lambda path: int(path.name)) if aside else ():
         shutil.move(path, as_path(workdir) / "checkpoints" / path.name)
     tell_skips(dataset, reader_name(workdir), skipped_blocks(journal_of(workdir)))

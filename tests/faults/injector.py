@@ -18,7 +18,7 @@ import numpy as np
 
 from maxlm.report.collect import collect_run
 from tests.data_pipeline.produce import made
-from tests.faults.case import BATCH, BLOCKS, SEED, Case
+from tests.faults.case import SEED, Case
 from tests.faults.data_faults import (
     description_deleted,
     disk_full_for,
@@ -30,7 +30,7 @@ from tests.faults.data_faults import (
     second_producer,
     shard_damaged,
 )
-from tests.faults.outcome import ledger_uses, page, params_of
+from tests.faults.outcome import ledger_uses, params_of, row, updated
 from tests.faults.training_faults import (
     both_killed,
     checkpoint_damaged,
@@ -87,7 +87,7 @@ def compare(case: Case, clean: Case) -> dict[str, bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="faults whose name holds these words, or these, …")
-    parser.add_argument("--out", help="where to write the table; standard output by default")
+    parser.add_argument("--out", help="page whose table gets these rows; the others and the text stay")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
@@ -96,7 +96,7 @@ def main() -> None:
         shutil.copytree(base, clean.folder)
         clean.produced()
         clean.finish(clean.training())
-        rows = []
+        rows, broken = [], []
         for number, (name, fault) in enumerate(FAULTS):
             if not any(words in name for words in arguments.only.split(",")):
                 continue
@@ -107,12 +107,14 @@ def main() -> None:
             equal = compare(case, clean)
             if name in _NOT_APPLIED:
                 del equal["parameters"]
-            rows.append((name, happened, undone, equal))
+            rows.append(row(name, happened, undone, equal))
+            broken += [name] * (not all(equal.values()))
             print(name, "·", happened, "· steps done twice:", undone, "·", equal, flush=True)
             shutil.rmtree(case.folder)
     if arguments.out:
-        Path(arguments.out).write_text(page(rows, BLOCKS, made.ROWS // BATCH))
-    if broken := [name for name, _, _, equal in rows if not all(equal.values())]:
+        out = Path(arguments.out)
+        out.write_text(updated(out.read_text(), rows))
+    if broken:
         raise SystemExit(f"not equal: {', '.join(broken)}")
 
 

@@ -1,4 +1,4 @@
-"""What stands at the end of a run: its parameters, and the uses of the documents; and the page that tells of it."""
+"""What stands at the end of a run: its parameters, and the uses of the documents; and the table that tells of it."""
 
 from pathlib import Path
 
@@ -30,21 +30,24 @@ def ledger_uses(dataset: Path) -> np.ndarray:
     return Ledger.standing(dataset).uses()
 
 
-def page(rows: list[tuple[str, str, int, dict[str, bool]]], blocks: int, steps: int) -> str:
-    """The table as Markdown."""
-    lines = [
-        "# Faults, and what came of them",
-        "",
-        "Written by `python -m tests.faults.injector --out=docs/reliability.md`: real processes, real faults; a",
-        f"corpus of 80 documents, {blocks} blocks of {steps} steps. After each fault the same commands were given",
-        "again. Equal: to a run that nothing happened to, parameters bit for bit, blocks byte by byte, uses document",
-        "by document. One CPU device where nothing else is said.",
-        "",
-        "| fault | what happened | steps done twice | equal: parameters, blocks, ledger |",
-        "|---|---|---|---|",
-    ]
-    for name, happened, undone, equal in rows:
-        words = {True: "yes", False: "NO", None: "no, as told"}
-        marks = ", ".join(words[equal.get(key)] for key in ("parameters", "blocks", "ledger"))
-        lines.append(f"| {name} | {happened} | {undone} | {marks} |")
-    return "\n".join(lines) + "\n"
+HEAD = "| fault | what happened | steps done twice | equal: parameters, blocks, ledger |"
+
+
+def row(name: str, happened: str, undone: int, equal: dict[str, bool]) -> str:
+    """A line of the table as Markdown."""
+    words = {True: "yes", False: "NO", None: "no, as told"}
+    marks = ", ".join(words[equal.get(key)] for key in ("parameters", "blocks", "ledger"))
+    return f"| {name} | {happened} | {undone} | {marks} |"
+
+
+def updated(page: str, rows: list[str]) -> str:
+    """`page` with these lines in its table: in the place of those of the same fault, or at its end."""
+    lines = page.splitlines()
+    start = lines.index(HEAD) + 2
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    table = {_fault(line): line for line in lines[start:end]} | {_fault(line): line for line in rows}
+    return "\n".join([*lines[:start], *table.values(), *lines[end:]]) + "\n"
+
+
+def _fault(line: str) -> str:
+    return line.split("|")[1].strip()

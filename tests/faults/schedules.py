@@ -164,7 +164,8 @@ class House:
         """The updates that the present parameters are made of, by the run's journal alone."""
         standing, undone, steps = list[Step](), list[list[Step]](), iter([*self.steps, None])
         following = next(steps)
-        for number, event in enumerate([*self.journal.read(), {"event": "end"}]):
+        events: list[dict[str, Any]] = [*self.journal.read(), {"event": "end"}]
+        for number, event in enumerate(events):
             while following is not None and following.events <= number:
                 assert following.step == len(standing) + 1, (following.step, len(standing))
                 standing.append(following)

@@ -154,6 +154,23 @@ def test_a_rollback_is_taken_back(told, skip):
         undo_rollback(workdir, dataset)
 
 
+def test_an_undoing_that_was_killed_is_given_again(told, tmp_path):
+    """Its line is in the journal, one checkpoint is back, the ledger not told; and the run has been moved since."""
+    workdir, dataset = told
+    before = sorted(path.name for path in (workdir / "checkpoints").iterdir())
+    roll_back(workdir, dataset, _plan(workdir, 0, skip=True))
+    last = journal_of(workdir).read()[-1]
+    journal_of(workdir).append("rollback_undone", **{key: last[key] for key in ("to_block", "to_step", "set_aside")})
+    moved = tmp_path / "elsewhere" / "run"
+    shutil.move(workdir, moved)
+    aside = moved / "rolled_back" / Path(last["set_aside"]).name
+    shutil.move(aside / "8", moved / "checkpoints" / "8")
+    assert undo_rollback(moved, dataset)["to_block"] == 0
+    assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == before
+    with pytest.raises(UserError, match="no rollback to undo"):
+        undo_rollback(moved, dataset)
+
+
 def test_rollbacks_that_can_not_be_taken_back(told, tmp_path):
     workdir, dataset = told
     roll_back(workdir, dataset, _plan(workdir, 1))
@@ -161,9 +178,8 @@ def test_rollbacks_that_can_not_be_taken_back(told, tmp_path):
     journal_of(workdir).append("block_started", block=2, step=8, batch=0)
     with pytest.raises(UserError, match=r"training has gone on since the rollback to block 1; .*rolled_back"):
         undo_rollback(workdir, dataset)
-    # the copy's journal names the original's folder: prune that one
-    assert prune(workdir) > 1000
-    assert prune(workdir) == 0
+    assert prune(tmp_path / "pruned") > 1000
+    assert prune(tmp_path / "pruned") == 0
     with pytest.raises(UserError, match=r"is gone from .*\(--prune\)"):
         undo_rollback(tmp_path / "pruned", dataset)
 
