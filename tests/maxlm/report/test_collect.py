@@ -143,7 +143,7 @@ def test_alarms_hosts_and_a_run_that_hung(run):
 
 
 def test_a_run_that_has_not_begun(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"data": {"dataset": "somewhere"}}')
     record = collect_run(tmp_path)
     assert (record.state, record.blocks, record.metrics, record.checkpoints) == ("not started", [], [], [])
     (tmp_path / "config.json").unlink()
