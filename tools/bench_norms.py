@@ -17,6 +17,7 @@ from rich.table import Table
 from maxlm.blocks.format import Rows, to_batch
 from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import DecoderFunction
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import MeshConfig, batch_sharding, make_mesh
 from maxlm.train.config import OptimizerConfig, TrainSettings
 from maxlm.train.optimizer import make_optimizer
@@ -48,7 +49,7 @@ def main() -> None:
         for name in [name for _ in range(rounds + 1) for name in CASES]:  # the first round compiles
             started = clock()
             for _ in range(STEPS):
-                state, _ = steps[name](state, batch)
+                state, _ = steps[name](state, batch, NO_LIMITS)
             jax.block_until_ready(state)
             seconds[name].append((clock() - started) / STEPS)
     table = Table("norms by layer", "seconds a step", "ratio")

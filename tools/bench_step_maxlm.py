@@ -15,6 +15,7 @@ from maxlm.blocks.format import Rows, to_batch
 from maxlm.models.config import ModelConfig
 from maxlm.models.decoder import DecoderFunction
 from maxlm.models.kernels import check_keeps_documents_apart
+from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel import xla_flags
 from maxlm.parallel.mesh import MeshConfig, batch_sharding, make_mesh
 from maxlm.train.config import OptimizerConfig, ScheduleConfig, TrainSettings
@@ -59,7 +60,7 @@ def make_step(args: argparse.Namespace) -> Callable[[], jax.Array]:
     held = [state]
 
     def step() -> jax.Array:
-        held[0], metrics = train_step(held[0], batch)
+        held[0], metrics = train_step(held[0], batch, NO_LIMITS)
         return metrics["loss"]
 
     return step

@@ -341,9 +341,11 @@ def _brief(error: BaseException) -> str:
 
 def check_model(meta: Meta, model: ModelConfig, where: object) -> None:
     """Raises CheckpointError, naming each key, if the checkpoint's parameters have other shapes than the model's."""
-    saved = configs.freeze(
-        ModelConfig, {**meta.config.get("model", {}), "vocab_size": meta.vocab_size}, "meta.config.model"
-    )
+    values = {**meta.config.get("model", {}), "vocab_size": meta.vocab_size}
+    try:
+        saved = configs.freeze(ModelConfig, values, "config.model")
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: the config that it carries: {error}") from error
     differing = [key for key in _SHAPE_KEYS if getattr(saved, key) != getattr(model, key)]
     if differing:
         words = ", ".join(f"{key} {getattr(saved, key)} → {getattr(model, key)}" for key in differing)
