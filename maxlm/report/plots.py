@@ -12,6 +12,7 @@ matplotlib.rcParams["text.parse_math"] = False  # a domain's name may hold a dol
 
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import FuncFormatter  # noqa: E402
 
 from maxlm.report.collect import RunRecord  # noqa: E402
 
@@ -53,6 +54,7 @@ def loss_by_position(record: RunRecord) -> str:
             )
             axes.plot(*zip(*found, strict=True), "o-", color=color, markersize=4, label=f"step {line['step']:.0f}")
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))  # matplotlib's own are formulas
         axes.set_xlabel("tokens of the document before it (this many and more)")
         axes.set_ylabel("held-out loss")
         axes.legend(frameon=False)

@@ -148,6 +148,14 @@ def test_figures_name_domains_as_they_are():
     assert {"a$b$ 50%", "_hidden 50%", "a$b$ 100%"} <= {words.strip() for words in _Page(svg).words}
 
 
+def test_loss_by_position_is_marked_with_plain_numbers():
+    losses = {f"validation/position/{1 << power}": 5.0 - power / 4 for power in range(10)}
+    record = _record(validation=[{"step": step, **losses} for step in (10, 20)])
+    svg = plots.loss_by_position(record)
+    assert "mathdefault" not in svg
+    assert {"1", "64", "step 10", "step 20"} <= {words.strip() for words in _Page(svg).words}
+
+
 def test_a_picture_file(tmp_path):
     plots.save_png(_record(), str(tmp_path / "loss.png"))
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
