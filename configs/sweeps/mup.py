@@ -6,7 +6,7 @@
 DATA as for configs/proxy.py. At the base width both are the same, and are run once.
 """
 
-from maxlm.scaling.sweep import base
+from maxlm.scaling.sweep import base, shape
 
 BASE, WIDTHS = 32, (32, 96, 192)
 
@@ -31,8 +31,4 @@ def get_config(dataset: str):
 
 
 def _shape(width: int, mup_base: int) -> tuple[str, ...]:
-    heads = width // 16
-    return (
-        f"model.embed={width}", "model.num_layers=2", f"model.mlp={8 * width // 3 // 16 * 16}",
-        f"model.num_heads={heads}", f"model.num_kv_heads={heads}", f"model.mup_base_embed={mup_base}",
-    )  # fmt: skip
+    return (*shape(width, 2, 8 * width // 3 // 16 * 16, head_dim=16), f"model.mup_base_embed={mup_base}")

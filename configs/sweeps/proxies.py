@@ -6,7 +6,7 @@
 tools/proxies.py makes DATA (configs/data/proxies.py: a vocabulary of 1,120, blocks of 65,536 tokens) and runs both.
 """
 
-from maxlm.scaling.sweep import base
+from maxlm.scaling.sweep import base, shape
 
 # Width, depth, mlp: of one family, so that nothing but the size differs; each about twice the one before. The largest
 # first, since its runs take longest.
@@ -18,18 +18,9 @@ ALONE = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 def get_config(dataset: str):
     config = base()
     config.config = "configs/proxy.py"
-    config.sizes = tuple({"name": name, "set": _shape(name)} for name in SHAPES)
+    config.sizes = tuple({"name": name, "set": shape(*sizes, head_dim=16)} for name, sizes in SHAPES.items())
     config.data = ({"name": "natural", "dataset": dataset},)
     config.set = ("schedule.warmup_share=0.04",)  # of the trunk: most of a block
     config.budgets = (3, 6, 12, 24)  # blocks
     config.workers, config.env = 2, ALONE
     return config
-
-
-def _shape(name: str) -> tuple[str, ...]:
-    width, depth, mlp = SHAPES[name]
-    heads = width // 16
-    return (
-        f"model.embed={width}", f"model.num_layers={depth}", f"model.mlp={mlp}", f"model.num_heads={heads}",
-        f"model.num_kv_heads={heads}",
-    )  # fmt: skip

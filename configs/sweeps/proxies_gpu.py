@@ -5,7 +5,7 @@
 About 2.3e18 FLOPs (6ND). Not measured: its learning rate and its time are a beginning, not a finding.
 """
 
-from maxlm.scaling.sweep import base
+from maxlm.scaling.sweep import base, shape
 
 # Width, depth, mlp; the largest first, since its runs take longest.
 SHAPES = {
@@ -20,16 +20,7 @@ def get_config(dataset: str):
         "train.batch=32", "model.dtype=bfloat16", "model.mup_base_embed=128", "model.init_std=0.09",
         "optimizer.b2=0.95", "schedule.warmup_share=0.01",
     )  # fmt: skip
-    config.sizes = tuple({"name": name, "set": _shape(name)} for name in SHAPES)
+    config.sizes = tuple({"name": name, "set": shape(*sizes, head_dim=64)} for name, sizes in SHAPES.items())
     config.data = ({"name": "natural", "dataset": dataset},)
     config.budgets = (60, 120, 240, 480)  # blocks
     return config
-
-
-def _shape(name: str) -> tuple[str, ...]:
-    width, depth, mlp = SHAPES[name]
-    heads = width // 64
-    return (
-        f"model.embed={width}", f"model.num_layers={depth}", f"model.mlp={mlp}", f"model.num_heads={heads}",
-        f"model.num_kv_heads={heads}", "model.head_dim=64",
-    )  # fmt: skip

@@ -111,6 +111,13 @@ def base() -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(to_plain(values), type_safe=False).lock()
 
 
+def shape(embed: int, layers: int, mlp: int, head_dim: int) -> tuple[str, ...]:
+    """Keys of a size whose heads all have keys of their own, for a sweep file's `sizes`."""
+    heads = embed // head_dim
+    keys = {"embed": embed, "num_layers": layers, "mlp": mlp, "num_heads": heads, "num_kv_heads": heads}
+    return tuple(f"model.{key}={value}" for key, value in {**keys, "head_dim": head_dim}.items())
+
+
 def jobs(sweep: Sweep) -> list[Job]:
     """All runs of a sweep, each after the trunk that it needs; small before large.
 

@@ -44,8 +44,7 @@ class Probe:
         self._settings = settings
         self._mesh, shardings = mesh, param_shardings(mesh, model.param_axes())
         self._names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(shardings)]
-        shapes = jax.tree.leaves(model.abstract_params())
-        self._twins = [twins(leaf, shape.shape) for leaf, shape in zip(jax.tree.leaves(shardings), shapes, strict=True)]
+        self._parts = list(zip(jax.tree.leaves(shardings), jax.tree.leaves(model.abstract_params()), strict=True))
 
         def probe(params: dict[str, Any], batch: Batch, reference: Any = None) -> Probed:
             (loss, _), grads = gradients(model, settings, params, batch, reference)
@@ -68,7 +67,7 @@ class Probe:
         are no fault.
         """
         first = jax.device_get(self._probe(params, batch, None))
-        found = _unlike_copies(first.param_sums, self._twins)
+        found = _unlike_copies(first.param_sums, [twins(sharding, leaf.shape) for sharding, leaf in self._parts])
         words = [f"{self._names[leaf]} on {self._device(at)} is not what its copies are" for at, leaf in found]
         if not _is_deterministic(self._mesh):
             return words
@@ -106,8 +105,9 @@ def _word_sum(leaf: jax.Array) -> jax.Array:
 
 def twins(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> np.ndarray:
     """For each device of the mesh the first one that holds the same part, int `[devices]`."""
-    parts = list(sharding.devices_indices_map(shape).values())
-    return np.array([parts.index(part) for part in parts])
+    first: dict[tuple[tuple[int | None, int | None], ...], int] = {}
+    parts = (tuple((s.start, s.stop) for s in part) for part in sharding.devices_indices_map(shape).values())
+    return np.array([first.setdefault(part, at) for at, part in enumerate(parts)])
 
 
 def _unlike_copies(sums: np.ndarray, of_leaves: Sequence[np.ndarray]) -> list[tuple[int, int]]:

@@ -94,7 +94,7 @@ def described(folder: PathLike) -> list[str]:
         store = ts.KvStore.open(_database(folder)).result()
         reads = [(key, store.read(key)) for key in store.list().result() if key.endswith(_DESCRIPTION)]
         found = {key.removesuffix(_DESCRIPTION).decode(errors="replace"): read.result().value for key, read in reads}
-    except (ValueError, OSError, NotImplementedError) as error:
+    except (ValueError, OSError, NotImplementedError) as error:  # the last: a damaged file asks for what is unknown
         raise CheckpointError(f"{folder}: can't be read ({_brief(error)})") from error
     for name, raw in found.items():
         if len(raw) > _MOST_DESCRIPTION_BYTES:
@@ -142,7 +142,7 @@ class StreamHandler(ocp.CheckpointHandler):
         (directory / "_METADATA").write_text(json.dumps({"tree_metadata": tree, **_FORMAT}))
 
     def restore(self, directory: Any, args: Any = None) -> Any:
-        raise NotImplementedError("orbax's own handler restores it")
+        return ocp.StandardCheckpointHandler().restore(directory, args=args or ocp.args.StandardRestore())
 
 
 @ocp.args.register_with_handler(StreamHandler, for_save=True, for_restore=True)

@@ -73,6 +73,13 @@ class Case:
         while process.poll() is None and time.monotonic() < deadline and not seen():
             time.sleep(_POLL_S)
 
+    def training_until(self, seen: Callable[[], bool]) -> subprocess.Popen[str]:
+        """A trainer on finished blocks, at the moment at which something was seen."""
+        self.produced()
+        process = self.start(self.training())
+        self.until(process, seen)
+        return process
+
 
 def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> int:
     if process.poll() is None:

@@ -19,10 +19,8 @@ from tests.runs import ROOT, environment
 
 
 def trainer_killed(case: Case) -> str:
-    case.produced()
-    process = case.start(case.training())
     at = case.rng.randrange(1, 46)
-    case.until(process, lambda: case.steps() >= at)
+    process = case.training_until(lambda: case.steps() >= at)
     time.sleep(case.rng.random() * 0.05)
     before = case.steps()
     kill(process)
@@ -31,10 +29,8 @@ def trainer_killed(case: Case) -> str:
 
 
 def trainer_killed_while_saving(case: Case) -> str:
-    case.produced()
-    process = case.start(case.training())
     folder = case.run / "checkpoints"
-    case.until(process, lambda: folder.exists() and any("tmp" in path.name for path in folder.iterdir()))
+    process = case.training_until(lambda: folder.exists() and any("tmp" in path.name for path in folder.iterdir()))
     time.sleep(case.rng.random() * 0.02)
     kill(process)
     left = sum("tmp" in path.name for path in folder.iterdir())
@@ -43,19 +39,15 @@ def trainer_killed_while_saving(case: Case) -> str:
 
 
 def trainer_killed_while_publishing(case: Case) -> str:
-    case.produced()
-    process = case.start(case.training())
     folder = case.run / "checkpoints"
-    case.until(process, lambda: folder.exists() and any(path.name.isdigit() for path in folder.iterdir()))
+    process = case.training_until(lambda: folder.exists() and any(path.name.isdigit() for path in folder.iterdir()))
     kill(process)
     case.finish(case.training())
     return "kill -9 in the moment in which a checkpoint was renamed"
 
 
 def trainer_asked_to_stop(case: Case) -> str:
-    case.produced()
-    process = case.start(case.training())
-    case.until(process, lambda: case.steps() >= 20)
+    process = case.training_until(lambda: case.steps() >= 20)
     code = kill(process, signal.SIGTERM)
     stopped = collect_run(case.run).checkpoints[-1]
     case.finish(case.training())
@@ -74,9 +66,7 @@ def both_killed(case: Case) -> str:
 
 def checkpoint_damaged(how: str) -> Callable[[Case], str]:
     def fault(case: Case) -> str:
-        case.produced()
-        process = case.start(case.training())
-        case.until(process, lambda: case.steps() >= 40)
+        process = case.training_until(lambda: case.steps() >= 40)
         kill(process)
         newest = case.run / "checkpoints" / str(collect_run(case.run).checkpoints[-1])
         files = sorted((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
@@ -107,9 +97,7 @@ def disk_full(case: Case) -> str:
 
 
 def read_only_folder(case: Case) -> str:
-    case.produced()
-    process = case.start(case.training())
-    case.until(process, lambda: case.steps() >= 20)
+    process = case.training_until(lambda: case.steps() >= 20)
     kill(process)
     mount = f"mount --bind {case.run / 'checkpoints'} {case.run / 'checkpoints'} && "
     mount += f"mount -o remount,ro,bind {case.run / 'checkpoints'}"

@@ -5,6 +5,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tensorstore as ts
 
@@ -58,6 +59,8 @@ def test_orbax_restores_what_was_streamed(tmp_path, params):
     assert (checkpoints.steps(), checkpoints.meta(0), checkpoints.has_optimizer(0)) == ([0], META, False)
     for sizes in ({"fsdp": 4, "tensor": 2}, {}):
         tiny.assert_equal(checkpoints.restore_params(0, _abstract(tiny.mesh(**sizes))), params)
+    folder = checkpoints.folder / "0" / "params"
+    tiny.assert_equal(stored.StreamHandler().restore(folder, ocp.args.StandardRestore(_abstract(tiny.mesh()))), params)
 
 
 def test_large_leaves_lie_in_pieces(tmp_path, params, monkeypatch):
