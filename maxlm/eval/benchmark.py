@@ -41,6 +41,7 @@ def evaluate(
     batch: int = 8,
     progress: Progress = lambda done: None,
     scorer: Scorer | None = None,
+    engine: Engine | None = None,
 ) -> Result:
     """Puts every question to the model.
 
@@ -49,7 +50,7 @@ def evaluate(
       shots: solved questions that stand before each.
       batch: rows at a time.
       progress: is told of choices weighed, or answers written, since it was told last.
-      scorer: one that is compiled already, of this model and length.
+      scorer, engine: ones that are compiled already, of this model and length; the engine greedy.
 
     Raises:
       ConfigError: the mesh splits layers or sequences.
@@ -59,7 +60,7 @@ def evaluate(
     prompts = [benchmark.prompt(item, shots) for item in items]
     if items[0].choices:
         return _by_likelihood(trained, items, prompts, scorer or Scorer(trained, max_length, batch, progress))
-    return _by_writing(trained, items, prompts, max_length, batch, progress)
+    return _by_writing(trained, engine or Engine(trained, GREEDY), items, prompts, max_length, batch, progress)
 
 
 def _by_likelihood(trained: TrainedModel, items: Sequence[Item], prompts: list[str], scorer: Scorer) -> Result:
@@ -85,10 +86,16 @@ def _by_likelihood(trained: TrainedModel, items: Sequence[Item], prompts: list[s
 
 
 def _by_writing(
-    trained: TrainedModel, items: Sequence[Item], prompts: list[str], max_length: int, batch: int, progress: Progress
+    trained: TrainedModel,
+    engine: Engine,
+    items: Sequence[Item],
+    prompts: list[str],
+    max_length: int,
+    batch: int,
+    progress: Progress,
 ) -> Result:
     tokens = min(WRITTEN_TOKENS, max_length // 2)
-    texts = write(Engine(trained, GREEDY), trained.tokenizer, prompts, max_length, batch, tokens, _STOP, progress)
+    texts = write(engine, trained.tokenizer, prompts, max_length, batch, tokens, _STOP, progress)
     samples = []
     for item, text in zip(items, texts, strict=True):
         gold = _plain(str(item.answer))

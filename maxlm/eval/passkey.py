@@ -26,7 +26,8 @@ _ASK = "\nWhat is the pass key? The pass key is"
 def passkey(tokenizer: Tokenizer, max_length: int) -> Benchmark:
     """Questions of `max_length` tokens, of half of it, and so on down to SHORTEST; the answer counts among the tokens.
 
-    Each item has one continuation, the number; its group names length and depth.
+    Each item has one continuation, the number; its group names length and depth. The first of them, where only some are
+    asked, are of all lengths, the longest first, and all depths.
 
     Raises:
       ConfigError: `max_length` is too short to hide anything.
@@ -39,7 +40,7 @@ def passkey(tokenizer: Tokenizer, max_length: int) -> Benchmark:
         raise ConfigError(f"passkey: a context of {max_length} tokens hides nothing; {SHORTEST} or more")
     return Benchmark(tuple(
         _item(tokenizer, length, depth, number)
-        for length in sorted(lengths) for depth in DEPTHS for number in range(KEYS)
+        for number in range(KEYS) for depth in DEPTHS for length in lengths
     ))  # fmt: skip
 
 

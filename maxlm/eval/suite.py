@@ -4,11 +4,12 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from maxlm.eval.benchmark import evaluate
+from maxlm.eval.benchmark import GREEDY, evaluate
 from maxlm.eval.formats import Benchmark
 from maxlm.eval.likelihood import Scorer
 from maxlm.eval.passkey import passkey
 from maxlm.eval.tasks import PASSKEY, read_tasks
+from maxlm.generate.engine import Engine
 from maxlm.generate.load import TrainedModel
 from maxlm.models.decoder import DecoderFunction
 from maxlm.tokenizer.base import Tokenizer
@@ -28,7 +29,7 @@ class Suite:
         """
         meta = Meta(Position(), {}, tokenizer.vocab_size)
         self._trained = TrainedModel(config, model, {}, tokenizer, meta, mesh)
-        self._scorer, self._length = Scorer(self._trained, length), length
+        self._scorer, self._engine, self._length = Scorer(self._trained, length), Engine(self._trained, GREEDY), length
         tasks: dict[str, Benchmark | None] = {}
         for task in config.train.benchmarks:
             tasks |= read_tasks(task, "config.train.benchmarks", ours_alone=True)
@@ -42,9 +43,9 @@ class Suite:
 
     def __call__(self, params: dict[str, Any]) -> dict[str, float]:
         """``benchmark/NAME/METRIC`` for each."""
-        self._scorer.params, trained = params, self._trained._replace(params=params)
+        self._scorer.params = self._engine.params = params  # neither is compiled anew
         found = {
-            name: evaluate(trained, benchmark, self._length, scorer=self._scorer).metrics
+            name: evaluate(self._trained, benchmark, self._length, scorer=self._scorer, engine=self._engine).metrics
             for name, benchmark in self._benchmarks.items()
         }
         return {f"benchmark/{name}/{key}": value for name, values in found.items() for key, value in values.items()}

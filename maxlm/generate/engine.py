@@ -20,14 +20,18 @@ Ends = Callable[[int, int], bool]
 
 
 class Engine:
-    """Compiled prefill and decode steps of one model."""
+    """Compiled prefill and decode steps of one model.
+
+    Attributes:
+      params: may be replaced by others of the same shapes, as while it is trained.
+    """
 
     def __init__(self, trained: TrainedModel, sampling: Sampling):
         """Raises ConfigError: the mesh splits layers or sequences."""
         for axis in ("stage", "context"):
             if (size := trained.mesh.shape[axis]) > 1:
                 raise ConfigError(f"config.mesh.{axis}={size}: generation splits by data, fsdp and tensor alone")
-        self._trained, self._sampling = trained, sampling
+        self._trained, self._sampling, self.params = trained, sampling, trained.params
         self._decoder = trained.model
         vocab = trained.tokenizer.num_pieces
         self._allowed_V = jnp.arange(trained.config.model.vocab_size) < vocab  # spare rows have no text
@@ -92,9 +96,7 @@ class Engine:
         last_B, ended_B = lengths_B - 1, np.arange(batch) >= count
         for step in range(max_tokens):
             inputs = jax.device_put((tokens_BT, positions_BT, last_B), rows)
-            cache, held_BV, next_B = self._advance(
-                self._trained.params, cache, held_BV, *inputs, jax.random.fold_in(key, step)
-            )
+            cache, held_BV, next_B = self._advance(self.params, cache, held_BV, *inputs, jax.random.fold_in(key, step))
             chosen_B = np.where(ended_B, eos, np.asarray(next_B))
             for row in np.flatnonzero(~ended_B):
                 ended_B[row] = chosen_B[row] == eos or ends(int(row), int(chosen_B[row]))

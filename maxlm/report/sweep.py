@@ -38,13 +38,15 @@ def page(parts: Sequence[Part]) -> str:
     """The whole page, HTML text."""
     title = f"maxlm sweep {', '.join(part.name for part in parts)}"
     body = [f"<h1>{html.escape(title)}</h1>", _summary(parts)]
-    body += ["<h2>What to do</h2>", _recommended([one for part in parts for one in part.recommended])]
+    several = len(parts) > 1
+    advice = [(f"{part.name}: {what}" if several else what, why) for part in parts for what, why in part.recommended]
+    body += ["<h2>What to do</h2>", _recommended(advice)]
     for part in parts:
-        more = f" of {part.name}" if len(parts) > 1 else ""
+        more = f" of {part.name}" if several else ""
         if part.records:
             body += [f"<h2>Curves{html.escape(more)}</h2>", curves(part.records)]
         for kind, fit in part.fits.items():
-            body += [f"<h2>{_TITLES[kind]}</h2>", section(fit)]
+            body += [f"<h2>{html.escape(_TITLES[kind] + more)}</h2>", section(fit)]
         if len({row["data"] for row in part.results}) > 1:
             body += [f"<h2>Data sets{html.escape(more)}</h2>", _by_data(part.results)]
     fitted = {kind for part in parts for kind in part.fits}
@@ -52,7 +54,9 @@ def page(parts: Sequence[Part]) -> str:
     if reasons:
         rows = [(_TITLES[kind], reason) for kind, reason in reasons.items()]
         body += ["<h2>Not fitted</h2>", table(("what", "why"), rows)]
-    body += ["<h2>Runs</h2>", *(_runs(part.statuses, part.results) for part in parts)]
+    for part in parts:
+        more = f" of {part.name}" if several else ""
+        body += [f"<h2>Runs{html.escape(more)}</h2>", _runs(part.statuses, part.results)]
     return document(title, body)
 
 
@@ -97,7 +101,8 @@ def curves(records: Sequence[RunRecord]) -> str:
 
 def _by_data(results: Sequence[Mapping[str, Any]]) -> str:
     """Held-out losses of each data set, over its runs, the lowest mean of the domains first."""
-    domains = [key.removeprefix(_LOSS) for key in results[0] if key.startswith(_LOSS)]
+    common = set.intersection(*(set(row) for row in results))  # held-out text may lack a domain
+    domains = [key.removeprefix(_LOSS) for key in results[0] if key.startswith(_LOSS) and key in common]
     listed = []
     for data in dict.fromkeys(row["data"] for row in results):
         rows = [row for row in results if row["data"] == data]

@@ -78,6 +78,13 @@ class Sweep:
             raise ConfigError("budgets and workers are at least 1, decay_share lies between 0 and 1")
         if wrong := [name for name, ends in self.bounds.items() if len(ends) != 2]:
             raise ConfigError(f"bounds.{wrong[0]}: a least and a largest share are needed, as (0.1, 0.5)")
+        if wrong := [name for name, (low, high) in self.bounds.items() if not 0 <= low <= high <= 1]:
+            raise ConfigError(
+                f"bounds.{wrong[0]}: {self.bounds[wrong[0]]} are no least and largest share within 0 and 1"
+            )
+        for name, weights in (("targets", self.targets), ("natural", self.natural)):
+            if weights and (min(weights.values()) < 0 or not sum(weights.values()) > 0):
+                raise ConfigError(f"{name}: {weights}: none may be negative, and one must be above 0")
         if self.branch and min(self.budgets) < 2:
             raise ConfigError(
                 "budgets: a branched budget has two blocks at least, one stable and one to decay; branch=False"

@@ -93,7 +93,7 @@ def test_another_domain_with_and_without_replay(story, capsys):
     }
     for name in found:
         assert found[name]["zh"].bpb[1] < 0.8 * found[name]["zh"].bpb[0]  # learnt
-        assert found[name]["en"].loss[0] == found["with"]["en"].loss[0]  # both began with one model
+    assert found["without"]["en"].loss[0] == found["with"]["en"].loss[0]  # both began with one model
     rises = {name: found[name]["en"].bpb[1] - found[name]["en"].bpb[0] for name in found}
     assert rises["without"] > 0.1
     assert rises["with"] < 0.5 * rises["without"]

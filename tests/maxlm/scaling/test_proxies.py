@@ -20,6 +20,27 @@ def test_the_larger_runs_are_foretold_by_the_smaller(share):
     assert found["held_out"]["largest_error"] < 0.03
 
 
+def _errors_of(left_out: str) -> np.ndarray:
+    """Relative errors on the runs with the most of a column, by a law of all the others."""
+    ran = read_points(HERE / "proxies_sizes.jsonl")
+    values = ran.columns[left_out]
+    most = values == values.max()
+    law = loss_fit.fit(ran.only(np.flatnonzero(~most)), hold_out=0.0, delta=1e-3, refits=5, seed=0)["constants"]
+    held = ran.only(np.flatnonzero(most))
+    foretold = (
+        law["E"] + law["A"] / held.columns["params"] ** law["alpha"] + law["B"] / held.columns["tokens"] ** law["beta"]
+    )
+    return np.abs(foretold / held.columns["loss"] - 1)
+
+
+def test_the_largest_size_is_foretold_by_the_smaller_ones():
+    assert _errors_of("params").max() < 0.03
+
+
+def test_the_most_tokens_are_foretold_by_fewer_but_not_to_three_percent():
+    assert 0.03 < _errors_of("tokens").max() < 0.035
+
+
 def test_the_mixture_recommended_was_better_when_it_was_run():
     ran = read_points(HERE / "proxies_mixtures.jsonl")
     natural = {name: ran.where("data", "natural").columns[f"share/{name}"][0] for name in ("en", "code", "zh")}
