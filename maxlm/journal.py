@@ -18,9 +18,10 @@ _STEPS, _REACHED = ("step",), ("block", "step")
 _NEEDED: dict[str, tuple[str, ...]] = {
     "run_started": _STEPS, "resumed": _STEPS, "stage_started": ("stage", "step"),
     "block_started": ("block",), "block_finished": _REACHED, "checkpoint": _STEPS, "verified": _STEPS,
-    "evaluated": _STEPS, "rollback": ("to_block", "to_step", "skipped"),
+    "evaluated": _STEPS, "rollback": ("to_block", "to_step", "from_step", "skipped"),
     "rollback_undone": (), "branched": ("block", "step", "blocks_done", "stage", "from_step"),
-    "imported": ("max_length",), "alarm": ("step", "detector", "policy"), "stuck": ("doing", "silent_s"),
+    "imported": ("max_length",), "resized": _STEPS, "alarm": ("step", "detector", "policy"),
+    "stuck": ("doing", "silent_s"),
     "redraw": ("from_block",), "skip": ("block",), "unskip": ("block",),
 }  # fmt: skip
 _MOST = 1 << 62  # of any count
@@ -111,8 +112,8 @@ def _fits(name: str, value: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _WHOLE:
         return number and isinstance(value, int) and -_MOST <= value <= _MOST
-    if name in _NUMBERS or name.startswith("validation/"):
-        return number and (-_MOST <= value <= _MOST or value != value)
+    if name in _NUMBERS or name.startswith("validation/"):  # infinite, and no number, are what a run may come to
+        return number and (isinstance(value, float) or -_MOST <= value <= _MOST)
     if name == "skipped":
         return isinstance(value, list) and all(_fits("block", block) for block in value)
     if name == "time":

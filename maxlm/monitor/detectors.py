@@ -36,6 +36,7 @@ class Seen:
     """What verdicts depend on, as a checkpoint has it."""
 
     figures: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)  # by detector: (step, figure) each
+    in_a_row: dict[str, int] = field(default_factory=dict)  # by detector: figures above the limit, up to the last one
     not_applied: dict[str, tuple[int, ...]] = field(default_factory=dict)  # steps by reason: not_finite, skipped
 
 
@@ -82,7 +83,7 @@ class SpikeDetector:
         # What is to be skipped is decided before the figures of the step before are on the host.
         self._lag = 1 if config.policy == "skip" else 0
         self.history: deque[tuple[int, float]] = deque(maxlen=config.window + 2)  # (step, figure)
-        self._in_a_row = 0
+        self.in_a_row = 0  # figures above the limit, up to the last one
 
     def limit(self, step: int) -> tuple[float, float] | None:
         """(median, limit) for the figure of `step`; None while too few are known."""
@@ -99,8 +100,8 @@ class SpikeDetector:
         alarm = None
         if (found := self.limit(step)) is not None:
             median, limit = found
-            self._in_a_row = self._in_a_row + 1 if value > np.float32(limit) else 0  # as the device compares
-            if self._in_a_row == self.config.in_a_row or (self._in_a_row and self.config.policy == "skip"):
+            self.in_a_row = self.in_a_row + 1 if value > np.float32(limit) else 0  # as the device compares
+            if self.in_a_row == self.config.in_a_row or (self.in_a_row and self.config.policy == "skip"):
                 alarm = Alarm(self.name, step, value, median, limit, self.config.policy)
         self.history.append((step, value))
         return alarm
@@ -145,14 +146,16 @@ class Watch:
     def seen(self) -> Seen:
         detectors = {**self._steps, **self._windows}
         return Seen(
-            {name: tuple(each.history) for name, each in detectors.items()},
-            {reason: tuple(steps) for reason, steps in self._not_applied.items()},
+            figures={name: tuple(each.history) for name, each in detectors.items()},
+            in_a_row={name: each.in_a_row for name, each in detectors.items()},
+            not_applied={reason: tuple(steps) for reason, steps in self._not_applied.items()},
         )
 
     def remember(self, seen: Seen) -> None:
         """Goes on from `seen`; figures that no detector asks for any more are left out."""
         for name, detector in {**self._steps, **self._windows}.items():
             detector.history.extend((int(step), value) for step, value in seen.figures.get(name, ()))
+            detector.in_a_row = seen.in_a_row.get(name, 0)
         for reason, steps in self._not_applied.items():
             steps.extend(seen.not_applied.get(reason, ()))
 

@@ -85,6 +85,11 @@ def any_of_all(mine: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.array([mine])).any()) if jax.process_count() > 1 else mine
 
 
+def of_first(mine: int) -> int:
+    """The value that the first process of the group has; all of them wait for it."""
+    return int(multihost_utils.broadcast_one_to_all(np.int64(mine))) if jax.process_count() > 1 else mine
+
+
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
     """Has a process of a group that fails inside end there and then, so that the others notice and end too.

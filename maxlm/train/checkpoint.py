@@ -150,7 +150,7 @@ class Checkpoints:
           CheckpointError: it can't be read, or no average is kept.
           DamagedCheckpointError: its files are not what was written.
         """
-        self._compare(step)
+        self._compare(step, "optimizer" if average else "params")
         if not average:
             return StoredArrays(self.folder / str(step) / "params"), ""
         folder = self.folder / str(step) / "optimizer"
@@ -230,7 +230,7 @@ class Checkpoints:
         Raises:
           DamagedCheckpointError: its files are not what was written.
         """
-        self._compare(step)
+        self._compare(step, "params", "optimizer")
         items = self._restore(step, params=abstract.params, optimizer=_rest(abstract))
         rest = items["optimizer"]
         return TrainState(items["params"], rest["opt_state"], rest["step"], rest["key"])
@@ -243,7 +243,7 @@ class Checkpoints:
           DamagedCheckpointError: its files are not what was written.
         """
         if not average:
-            self._compare(step)
+            self._compare(step, "params")
             return self._restore(step, params=abstract_params)["params"]
         arrays, prefix = self.stored(step, average=True)
 
@@ -252,11 +252,12 @@ class Checkpoints:
 
         return jax.tree_util.tree_map_with_path(read, abstract_params)
 
-    def _compare(self, step: int) -> None:
-        """Raises DamagedCheckpointError in all processes of a group if one of them finds damage in its share."""
+    def _compare(self, step: int, *items: str) -> None:
+        """Raises DamagedCheckpointError in all processes of a group if one finds damage in its share of these items."""
         found = None
         try:
-            check_digests(self.folder / str(step), (jax.process_index(), jax.process_count()))
+            part = (jax.process_index(), jax.process_count())
+            check_digests(self.folder / str(step), ("meta", *items), part)
         except DamagedCheckpointError as error:
             found = error
         if any_of_all(found is not None):  # alone, one would leave the others waiting in the restore
@@ -313,9 +314,9 @@ def quieten_failed_saves() -> None:
     threading.excepthook = report_unless_disk_full
 
 
-def _check_version(path: epath.Path, meta: Any) -> None:
+def _check_version(path: epath.Path, meta: dict[str, Any]) -> None:
     """Raises CheckpointError for a checkpoint of a later format, which is no damage."""
-    version = meta.get("format_version", 1) if isinstance(meta, dict) else 1
+    version = meta.get("format_version", 1)
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(f"{path}: format {version}, and this program reads up to {FORMAT_VERSION}; update maxlm")
 

@@ -54,6 +54,8 @@ class OptimizerConfig:
             raise ConfigError("config.optimizer: lora_rank must be at least 0, and lora_alpha above it")
         if self.lora_rank and self.name == "muon":
             raise ConfigError("config.optimizer.name='muon': adapters (lora_rank) take another rule, as adamw")
+        if self.lora_on and not self.lora_rank:
+            raise ConfigError("config.optimizer.lora_on: needs lora_rank above 0; else the whole model is trained")
         if self.ema_decay and (self.freeze or self.lora_rank):
             raise ConfigError("config.optimizer.ema_decay: an average is kept where all parameters are trained")
 
@@ -146,6 +148,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.train.beta <= 0 or not 0 <= self.train.label_smoothing < 0.5:
             raise ConfigError("config.train: beta must be above 0, and label_smoothing lie in [0, 0.5)")
+        if self.train.loss != "dpo" and self.train.label_smoothing:
+            raise ConfigError("config.train.label_smoothing: belongs to the loss 'dpo'")
         if self.train.loss != "next_token" and self.train.z_loss:
             raise ConfigError("config.train.z_loss: belongs to the loss of the next token")
         if self.train.accumulate < 1:

@@ -4,9 +4,10 @@ Bits are compared, as sums of words modulo 2³², which any single flipped bit c
 holds, so that what differs can be named by device and parameter.
 """
 
+import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from maxlm.parallel.mesh import batch_sharding, replicated
 from maxlm.parallel.sharding import param_shardings
 from maxlm.train.config import TrainSettings
 from maxlm.train.preference import reference_of
+from maxlm.train.state import TrainState, abstract_state, state_shardings
 from maxlm.train.step import gradients
 from maxlm.train.trainable import Pick
 
@@ -28,28 +30,33 @@ _WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}  # by bytes
 
 
 class Probed(NamedTuple):
-    """What a batch gives with some parameters. Sums are of each device and parameter, uint32 `[devices, leaves]`."""
+    """What a batch gives with some parameters."""
 
     loss: Any
     grad_norm: Any
-    gradient_sums: Any
-    param_sums: Any
+    gradient_sums: Any  # of each device and parameter, uint32 `[devices, leaves]`
 
 
 class Probe:
     """Works a step's loss and gradient out beside training: the state is only read. Compiled when it is first asked."""
 
-    def __init__(self, model: DecoderFunction, settings: TrainSettings, mesh: Mesh, pick: Pick | None = None):
+    def __init__(
+        self,
+        model: DecoderFunction,
+        tx: optax.GradientTransformation,
+        settings: TrainSettings,
+        mesh: Mesh,
+        pick: Pick | None = None,
+    ):
         """`pick`: the parameters that are trained, whose gradient a step's norm is of; None: all."""
-        self._settings = settings
-        self._mesh, shardings = mesh, param_shardings(mesh, model.param_axes())
+        self._settings, self._mesh, self._held = settings, mesh, _Held(model, tx, mesh)
+        shardings = param_shardings(mesh, model.param_axes())
         self._names = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(shardings)]
-        self._parts = list(zip(jax.tree.leaves(shardings), jax.tree.leaves(model.abstract_params()), strict=True))
 
         def probe(params: dict[str, Any], batch: Batch, reference: Any = None) -> Probed:
             (loss, _), grads = gradients(model, settings, params, batch, reference)
-            sums = (device_sums(tree, shardings, mesh) for tree in (grads, params))
-            return Probed(loss, optax.tree.norm(pick(grads) if pick else grads), *sums)
+            norm = optax.tree.norm(pick(grads) if pick else grads)
+            return Probed(loss, norm, device_sums(grads, shardings, mesh))
 
         splits = (shardings, batch_sharding(mesh), None)
         self._probe = jax.jit(probe, in_shardings=splits, out_shardings=replicated(mesh))
@@ -60,22 +67,20 @@ class Probe:
         found = jax.device_get(self._probe(params, batch, reference))
         return float(found.loss), float(found.grad_norm)
 
-    def differences(self, params: dict[str, Any], batch: Batch) -> list[str]:
-        """What differs between two goes at the same gradient, and between copies of a parameter on several devices.
+    def differences(self, state: TrainState, batch: Batch) -> list[str]:
+        """What differs between two goes at the same gradient, and between copies on several devices of what is held.
 
         Gradients are not compared on GPUs unless XLA is told to be deterministic: sums that are not in a fixed order
         are no fault.
         """
-        first = jax.device_get(self._probe(params, batch, None))
-        found = _unlike_copies(first.param_sums, [twins(sharding, leaf.shape) for sharding, leaf in self._parts])
-        words = [f"{self._names[leaf]} on {self._device(at)} is not what its copies are" for at, leaf in found]
+        words = [f"{name} on {self._device(at)} is not what its copies are" for at, name in self._held.unlike(state)]
         if not _is_deterministic(self._mesh):
             return words
-        second = jax.device_get(self._probe(params, batch, None))
+        first, second = (jax.device_get(self._probe(state.params, batch, None)) for _ in range(2))
         unlike = np.argwhere(first.gradient_sums != second.gradient_sums)
-        if len(unlike) == 0 and first.loss == second.loss:
+        if len(unlike) == 0 and np.array_equal(first.loss, second.loss, equal_nan=True):
             return words
-        third = jax.device_get(self._probe(params, batch, None))
+        third = jax.device_get(self._probe(state.params, batch, None))
         stays = not np.array_equal(second.gradient_sums, third.gradient_sums)
         again = "and a third time differently" if stays else "the third time as the second"
         words += [f"the gradient of {self._names[leaf]} on {self._device(at)} came out twice differently, {again}"
@@ -87,15 +92,41 @@ class Probe:
         return f"{device} (process {device.process_index})"
 
 
+class _Held:
+    """All of a state that lies on several devices alike: parameters, moments, adapters, references."""
+
+    def __init__(self, model: DecoderFunction, tx: optax.GradientTransformation, mesh: Mesh):
+        self._model, self._tx, self._mesh = model, tx, mesh
+
+    def unlike(self, state: TrainState) -> list[tuple[int, str]]:
+        """(device, name) of each part that is not equal to most of its copies; of two, both."""
+        names, of_leaves, sums = self._compiled
+        return [(at, names[leaf]) for at, leaf in _unlike_copies(jax.device_get(sums(state)), of_leaves)]
+
+    @functools.cached_property
+    def _compiled(self) -> tuple[list[str], list[np.ndarray], Callable[[TrainState], jax.Array]]:
+        """Names of the leaves, their twins, and the sums of each device."""
+        shardings = state_shardings(self._model, self._tx, self._mesh)
+        leaves = jax.tree.leaves_with_path(abstract_state(self._model, self._tx, self._mesh))
+        of_leaves = [twins(leaf.sharding, leaf.shape) for _, leaf in leaves]
+        sums = jax.jit(
+            lambda state: device_sums(state, shardings, self._mesh),
+            in_shardings=(shardings,),
+            out_shardings=replicated(self._mesh),
+        )
+        return [jax.tree_util.keystr(path).lstrip(".") for path, _ in leaves], of_leaves, sums
+
+
 def device_sums(tree: Any, shardings: Any, mesh: Mesh) -> jax.Array:
     """Of each device's part of each leaf the sum of its words, uint32 `[devices, leaves]`, devices as in the mesh."""
 
-    def sums(tree: Any) -> jax.Array:
-        return jnp.stack([_word_sum(leaf) for leaf in jax.tree.leaves(tree)])[None]
+    def sums(leaves: list[jax.Array]) -> jax.Array:
+        return jnp.stack([_word_sum(leaf) for leaf in leaves])[None]
 
-    specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
+    specs = [sharding.spec for sharding in jax.tree.leaves(shardings)]
     everywhere = PartitionSpec(mesh.axis_names)
-    return jax.shard_map(sums, mesh=mesh, in_specs=(specs,), out_specs=everywhere, check_vma=False)(tree)
+    summed = jax.shard_map(sums, mesh=mesh, in_specs=(specs,), out_specs=everywhere, check_vma=False)
+    return summed(jax.tree.leaves(tree))
 
 
 def _word_sum(leaf: jax.Array) -> jax.Array:

@@ -13,10 +13,12 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
+from maxlm.blocks.manifest import load_dataset
 from maxlm.errors import CheckpointError, UserError
 from maxlm.journal import Journal, without_undone
 from maxlm.paths import PathLike, as_path, exclusive
 from maxlm.train.checkpoint import Checkpoints, Meta, Position
+from maxlm.train.config import Config
 
 _JOURNAL = "journal.jsonl"
 
@@ -141,3 +143,12 @@ def resume_position(position: Position, skipped: set[int]) -> Position:
         position.batch if block == position.block else 0,
         position.finished_block,
     )
+
+
+def longest_known(workdir: PathLike, config: Config) -> int:
+    """Tokens that the model of a run has read at once, or was made for; 0 where it is not known."""
+    if config.model.max_positions:
+        return config.model.max_positions
+    dataset = as_path(config.data.dataset) if config.data.dataset else None
+    known = [load_dataset(dataset / "dataset.json").seq_len] if dataset and (dataset / "dataset.json").exists() else []
+    return max([*known, *(event.get("max_length", 0) for event in journal_of(workdir).read())], default=0)

@@ -1,7 +1,7 @@
 """Digests of a checkpoint's files: published with them, compared before they are restored."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from etils import epath
@@ -20,10 +20,14 @@ def write_digests(folder: epath.Path) -> None:
     write_json(folder / FILE, {"sha256": _digests(folder, _names(folder))})
 
 
-def check_digests(folder: epath.Path, part: tuple[int, int] = (0, 1)) -> bool:
-    """Compares the files below `folder` with what was noted; of n processes, each the i-th share of them.
+def check_digests(folder: epath.Path, items: Collection[str] = (), part: tuple[int, int] = (0, 1)) -> bool:
+    """Compares the files below `folder` with what was noted.
 
     Whatever is no regular file would be waited for; it is refused, noted or not.
+
+    Args:
+      items: subfolders that are about to be read, whose files are compared; none: all files.
+      part: (i, n): of n processes, the share of the i-th.
 
     Returns:
       Whether there was something to compare with: checkpoints of the first versions have no digests.
@@ -41,10 +45,10 @@ def check_digests(folder: epath.Path, part: tuple[int, int] = (0, 1)) -> bool:
         raise DamagedCheckpointError(str(error)) from error
     if not isinstance(noted, dict):
         raise DamagedCheckpointError(f"{folder / FILE}: damaged: no list of digests")
-    there, index, count = set(_names(folder)), *part
+    there, (index, count) = set(_names(folder)), part
     if missing := sorted(noted.keys() - there):
         raise DamagedCheckpointError(f"{folder / missing[0]}: gone, though the checkpoint was written with it")
-    mine = sorted(noted)[index::count]
+    mine = sorted(name for name in noted if not items or name.split("/")[0] in items)[index::count]
     found = _digests(folder, mine)
     if wrong := [name for name in mine if found[name] != noted[name]]:
         raise DamagedCheckpointError(f"{folder / wrong[0]}: damaged: its SHA-256 is not the one that was written")

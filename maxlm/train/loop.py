@@ -110,7 +110,7 @@ def _train_block(run: Run, trainer: Trainer, state: TrainState) -> TrainState:
     for batch in feed.batches(batches, start=position.batch):
         rows, step = _on_devices(batch, trainer.mesh), position.step + 1
         run.instruments.before_step(step, state)
-        run.instruments.check_devices(step, partial(trainer.probe.differences, state.params, rows))
+        run.instruments.check_devices(step, partial(trainer.probe.differences, state, rows))
         state, metrics = trainer.step(state, rows, run.instruments.limits(step))
         # The step before is read only now, after this one is dispatched: the device never waits for the log.
         if pending is not None:

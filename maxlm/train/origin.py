@@ -7,9 +7,10 @@ from etils import epath
 
 from maxlm import config as configs
 from maxlm.blocks.reader import BlockStore
-from maxlm.errors import CheckpointError, ConfigError, did_you_mean
+from maxlm.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from maxlm.journal import Journal
 from maxlm.models.config import ModelConfig
+from maxlm.parallel.distributed import of_first
 from maxlm.paths import PathLike, as_path, read_json
 from maxlm.train.checkpoint import Checkpoints, Position, choose_step, read_meta
 from maxlm.train.config import BranchSettings, Config
@@ -56,7 +57,8 @@ def begin_of(branch: BranchSettings, journal: Journal, store: BlockStore) -> Sta
     if not branch.run:
         return Start()
     source = Checkpoints(branch.run)
-    step = choose_step(source, None if branch.step < 0 else branch.step)
+    # The other run may be at work, and processes look at different moments.
+    step = of_first(choose_step(source, None if branch.step < 0 else branch.step))
     meta = source.meta(step)
     source.close()
     position = meta.position
@@ -92,7 +94,11 @@ def _model_of_origin(branch: BranchSettings, workdir: PathLike) -> dict[str, Any
 
 
 def _planned_model(run: epath.Path) -> dict[str, Any]:
-    return read_json(run / "config.json", "config of the run")["model"]
+    path = run / "config.json"
+    model = read_json(path, "config of the run").get("model")
+    if not isinstance(model, dict):
+        raise DataError(f"{path}: no config of a run: config.model is no group of keys")
+    return model
 
 
 def _steps(run: PathLike) -> list[int]:

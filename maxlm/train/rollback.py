@@ -198,7 +198,7 @@ def undo_rollback(workdir: PathLike, dataset: PathLike) -> dict[str, Any]:
     if aside and not aside.exists():
         raise UserError(f"{workdir}: what the rollback undid is gone from {aside} (--prune)")
     fields = ("to_block", "to_step", "from_step", "set_aside")
-    journal.append("rollback_undone", **{name: last[name] for name in fields})
+    journal.append("rollback_undone", **{name: last.get(name) for name in fields})
     _bring_back(workdir, dataset, last)
     return last
 
@@ -213,12 +213,17 @@ def _unfinished_undo(workdir: PathLike, journal: Journal) -> dict[str, Any] | No
     """The journal's last event, if it takes a rollback back whose checkpoints are still aside."""
     last = (journal.read() or [{"event": ""}])[-1]
     aside = _aside(workdir, last) if last["event"] == "rollback_undone" else None
-    return last if aside and aside.exists() and any(aside.iterdir()) else None
+    return last if aside and aside.exists() and _steps_in(aside) else None
+
+
+def _steps_in(folder: epath.Path) -> list[epath.Path]:
+    """Checkpoints, ascending; whatever else lies there is left."""
+    return sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
 
 
 def _bring_back(workdir: PathLike, dataset: PathLike, rollback: dict[str, Any]) -> None:
     aside = _aside(workdir, rollback)
-    for path in sorted(aside.iterdir(), key=lambda path: int(path.name)) if aside else ():
+    for path in _steps_in(aside) if aside else ():
         shutil.move(path, as_path(workdir) / "checkpoints" / path.name)
     tell_skips(dataset, reader_name(workdir), skipped_blocks(journal_of(workdir)))
 

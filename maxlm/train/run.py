@@ -28,6 +28,7 @@ from maxlm.train.history import (
     began_stages,
     blocks_from,
     journal_of,
+    longest_known,
     lr_scale,
     next_block,
     oldest_block,
@@ -208,7 +209,7 @@ def begin_stage(run: Run, mesh: Mesh, make_evaluate: MakeEvaluate | None, resume
         feed=BlockFeed(
             store, batch=train.batch, seed=data.seed, verify=data.verify, wait_s=data.wait_s, say=run.line.say
         ),
-        probe=Probe(model, train, mesh, trained(config.optimizer)),
+        probe=Probe(model, tx, train, mesh, trained(config.optimizer)),
         evaluate=make_evaluate(config, store, model, mesh, next(iter(rows))) if make_evaluate else None,
         peak=mesh.size * peak_flops(mesh.devices.flat[0], config.model.dtype, train.peak_flops),
     )
@@ -347,6 +348,7 @@ def _branched(
         state = _restored(source, step, model, tx, mesh, config.train.seed, branch.fresh)
     except DamagedCheckpointError as error:  # not one of ours, to be set aside
         raise CheckpointError(f"{error}; name another with --from-step") from error
+    source_config = source.config(step)
     source.close()
     run.journal.append(
         "branched",
@@ -357,7 +359,7 @@ def _branched(
         blocks_done=start.blocks_done,
         stage=start.stage,
         fresh=branch.fresh,
-        max_length=max((event.get("max_length", 0) for event in journal_of(branch.run).read()), default=0),
+        max_length=longest_known(branch.run, source_config),
     )
     saved = {**configs.to_dict(config), "model": configs.to_dict(model.config)}
     position = dataclasses.replace(run.position, finished_block=start.block - 1)

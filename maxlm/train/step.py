@@ -69,7 +69,8 @@ def _pair_loss(
     value, weights_BT, figures = token_weights(nll_BT, batch, compared, settings, total)
     one = jnp.ones(())
     pulls = next_token_loss(hidden_BTD, table_VD, batch.targets, weights_BT, chunks=chunks, total=one).loss
-    return TokenLosses(value + pulls - jax.lax.stop_gradient(pulls), nll_BT, figures)
+    nothing = pulls - jax.lax.stop_gradient(pulls)  # but for its gradient; added last, it rounds nothing away
+    return TokenLosses(value + nothing, nll_BT, figures)
 
 
 def make_train_step(

@@ -147,7 +147,8 @@ def lora(rule: optax.GradientTransformationExtraArgs, rank: int, alpha: float) -
         after: Any = optax.apply_updates(before, changes)
 
         def moved(leaf: Any, a: Any, b: Any, old_a: Any, old_b: Any) -> Any:
-            change = jnp.einsum("lir,lro->lio", a, b) - jnp.einsum("lir,lro->lio", old_a, old_b)
+            # A'B' − AB, without the difference of two nearly equal products, which coarse ones would drown.
+            change = jnp.einsum("lir,lro->lio", a - old_a, b) + jnp.einsum("lir,lro->lio", old_a, b - old_b)
             return (scale * change).reshape(leaf.shape)
 
         updates = jax.tree.map(moved, params, after["a"], after["b"], state.a, state.b)

@@ -6,7 +6,6 @@ import os
 import numpy as np
 
 from maxlm import config as configs
-from maxlm.blocks.manifest import load_dataset
 from maxlm.errors import CheckpointError, ConfigError, DataError
 from maxlm.interop.decoder import CONFIG_FILE, FolderModel, param_shapes, save_decoder
 from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer
@@ -15,7 +14,7 @@ from maxlm.tokenizer.extend import Extension, extended_table, extension_of
 from maxlm.tokenizer.load import copy_tokenizer, load_tokenizer
 from maxlm.train.checkpoint import Checkpoints, Meta, Position, choose_step
 from maxlm.train.config import Config
-from maxlm.train.history import journal_of, run_folder
+from maxlm.train.history import journal_of, longest_known, run_folder
 from maxlm.train.origin import has_checkpoints
 
 
@@ -68,9 +67,8 @@ def resize_run(
         raise CheckpointError(f"--from={source}: not a run (no checkpoints)")
     read_from, workdir = Checkpoints(source), as_path(workdir)
     step = choose_step(read_from, step)
-    meta = read_from.meta(step)
     extension = extension_of(load_tokenizer(as_path(source) / "tokenizer"), load_tokenizer(tokenizer))
-    config = configs.freeze(Config, meta.config)
+    config = read_from.config(step)
     model = dataclasses.replace(config.model, vocab_size=extension.tokenizer.vocab_size)
     arrays, prefix = read_from.stored(step, average)
     tables = {("embedding",), ("output",)}
@@ -85,7 +83,7 @@ def resize_run(
         checkpoints.save_params(param_shapes(model), read, Meta(Position(), saved, model.vocab_size))
         checkpoints.close()
         write_json(workdir / "config.json", saved)
-        known = {"max_length": length} if (length := _longest_known(source, config)) else {}
+        known = {"max_length": length} if (length := longest_known(source, config)) else {}
         journal = journal_of(workdir)
         journal.append("resized", source=os.fspath(as_path(source)), step=step, tokens=len(extension.added), **known)
     read_from.close()
@@ -158,18 +156,9 @@ def longest_context(workdir: PathLike, config: Config) -> int:
     Raises:
       ConfigError: neither is known.
     """
-    if known := _longest_known(workdir, config):
+    if known := longest_known(workdir, config):
         return known
     raise ConfigError(
         f"{workdir}: the data set {config.data.dataset!r} is not there to tell the longest context; "
         "--max-length=TOKENS does"
     )
-
-
-def _longest_known(workdir: PathLike, config: Config) -> int:
-    """As `longest_context`; 0 where it is not known."""
-    if config.model.max_positions:
-        return config.model.max_positions
-    dataset = as_path(config.data.dataset) if config.data.dataset else None
-    known = [load_dataset(dataset / "dataset.json").seq_len] if dataset and (dataset / "dataset.json").exists() else []
-    return max([*known, *(event.get("max_length", 0) for event in journal_of(workdir).read())], default=0)

@@ -1,5 +1,7 @@
 """Events are only ever added, and one that a crash cut short spoils no other."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,3 +46,11 @@ def test_a_line_that_is_no_event_is_named(tmp_path, line):
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(DataError, match=r"journal\.jsonl, line 2: not an event"):
         Journal(path).read()
+
+
+def test_a_loss_may_come_to_anything(tmp_path):
+    """What a run writes of itself it reads again: an infinite loss, too."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    for loss in (math.inf, math.nan, 1e30):
+        journal.append("evaluated", step=3, **{"validation/loss": loss})
+    assert [str(event["validation/loss"]) for event in journal.read()] == ["inf", "nan", "1e+30"]

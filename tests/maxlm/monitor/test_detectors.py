@@ -190,10 +190,16 @@ def test_too_much_that_is_skipped_stops_the_run():
     assert policies == ["skip", "skip", "stop"]
 
 
-@given(st.lists(st.floats(0.5, 9.0), min_size=20, max_size=60), st.integers(1, 19))
-def test_an_interruption_changes_no_verdict(values, at):
+@given(
+    st.lists(st.floats(0.5, 9.0), min_size=20, max_size=60),
+    st.integers(1, 19),
+    st.sampled_from([("skip", 1), ("warn", 1), ("rollback", 3)]),
+)
+def test_an_interruption_changes_no_verdict(values, at, how):
     """What a checkpoint says was seen gives the same limits and alarms from there on."""
-    config = {"loss": SpikeConfig("skip", window=8, threshold=2.0), "not_finite": "warn", "max_skipped": 3}
+    policy, in_a_row = how
+    spikes = SpikeConfig(policy, window=8, threshold=2.0, in_a_row=in_a_row)
+    config = {"loss": spikes, "not_finite": "warn", "max_skipped": 3}
     whole, first = _watch(**config), _watch(**config)
     for step, value in enumerate(values[:at]):
         assert whole.after_step(step, _figures(value)) == first.after_step(step, _figures(value))

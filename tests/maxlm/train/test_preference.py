@@ -185,7 +185,7 @@ def test_with_adapters_the_reference_is_no_more_than_what_they_change():
     (reference,) = jax.tree.leaves(state.opt_state[-1].reference)
     np.testing.assert_array_equal(reference, params(0)["layers"]["attention"]["query"])
     assert float(first["loss"]) == pytest.approx(np.log(2), rel=1e-5)
-    assert float(second["loss"]) != pytest.approx(np.log(2), rel=1e-6)
+    assert np.abs(second["figures"]["rewards/margin"]).max() > 1e-4  # the model has moved away from it
 
 
 @pytest.fixture(scope="module")
