@@ -74,7 +74,7 @@ def validation_loss(text: str, seed: int, learning_rate: float) -> float:
         def evaluator(config, store, model, mesh, length):
             validation = Validation(config, store, model, mesh, np.ones(store.info.vocab_size, np.int32), length)
 
-            def evaluate(params):
+            def evaluate(params, reference):
                 found.update(validation(params))
                 return dict(found)
 

@@ -14,6 +14,7 @@ from maxlm.config import Overrides
 from maxlm.errors import ConfigError, DataError, UserError
 from maxlm.eval.benchmark import Result, evaluate
 from maxlm.eval.formats import READERS, Benchmark
+from maxlm.eval.pairs import LIKELIER
 from maxlm.eval.passkey import passkey
 from maxlm.eval.perplexity import POSITION, Validation
 from maxlm.eval.tasks import PASSKEY, read_tasks
@@ -176,6 +177,8 @@ def _held_out(arguments: argparse.Namespace, trained: TrainedModel) -> None:
     else:
         Console().print(_table(values, step, store.info.domains))
         Console().print(_positions(values))
+        if LIKELIER in values:
+            Console().print(f"of held-out pairs, the preferred answer is the likelier in {values[LIKELIER]:.1%}")
 
 
 def _positions(values: dict[str, float]) -> Table:

@@ -156,4 +156,4 @@ def make_validation(config: Config, store: BlockStore, model: DecoderFunction, m
     if not config.train.benchmarks or mesh.shape["stage"] * mesh.shape["context"] > 1:
         return validation
     benchmarks = Suite(config, model, mesh, tokenizer, length)
-    return lambda params: validation(params) | benchmarks(params)
+    return lambda params, reference: validation(params, reference) | benchmarks(params)

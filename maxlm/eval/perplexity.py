@@ -12,15 +12,18 @@ from jax.sharding import Mesh
 from maxlm.blocks.format import Batch, to_batch
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import DataError
+from maxlm.eval.pairs import HeldOutPairs
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import batch_sharding
 from maxlm.train.config import Config
 from maxlm.train.loader import BlockBatches, Bucket, row_order
+from maxlm.train.preference import Answers, answers
 from maxlm.train.step import make_eval_step
 
 VALIDATION = "validation"  # folder of a data set that holds its held-out block, in the format of all blocks
 POSITION = f"{VALIDATION}/position/"  # before the number of a position, among the figures of an evaluation
 _CHUNK_ROWS = 256
+_answers = jax.jit(answers)
 
 
 @dataclass
@@ -113,6 +116,7 @@ class Validation:
         # Every process reads whole batches here: they are small, and the sums are then the same everywhere.
         held_out = Bucket(self._held_out.source(block, length), info.format_of(length), order, batch)
         self._batches = BlockBatches([held_out], seed=0, block=0)
+        self._pairs = HeldOutPairs(config.train) if manifest.pairs else None
         self._step, self._sharding = make_eval_step(model, mesh, config.train), batch_sharding(mesh)
 
     def _block_of(self, length: int) -> int:
@@ -125,15 +129,29 @@ class Validation:
             "with --config.train.eval_every_blocks=0"
         )
 
-    def __call__(self, params: dict[str, Any]) -> dict[str, float]:
-        """Loss in nats per token and bits per byte, over all and per domain; and the loss by position."""
+    def __call__(self, params: dict[str, Any], reference: dict[str, Any] | None = None) -> dict[str, float]:
+        """Loss in nats per token and bits per byte, over all and per domain; the loss by position; of pairs, the order.
+
+        `reference`: the parameters that a loss of pairs compares with.
+        """
         sums, positions = DomainSums.zeros(len(self._store.info.domains)), PositionSums.zeros(self._length)
-        for index in range(len(self._batches)):
-            batch = self._batches[index]
-            nll_BT = np.asarray(self._step(params, jax.device_put(batch, self._sharding)))
+        found: list[Answers] = []
+        for batch, nll_BT in self._losses(params):
             sums.add(batch, nll_BT, self._token_bytes_V)
             positions.add(batch, nll_BT)
-        return sums.scalars(self._store.info.domains, VALIDATION) | positions.scalars()
+            if self._pairs:
+                found.append(_answers(nll_BT, batch))
+        values = sums.scalars(self._store.info.domains, VALIDATION) | positions.scalars()
+        if not self._pairs:
+            return values
+        compared = None if reference is None else (_answers(nll, batch) for batch, nll in self._losses(reference))
+        return values | self._pairs.scalars(found, compared)
+
+    def _losses(self, params: dict[str, Any]) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Every batch, and the cross-entropy of its tokens."""
+        for index in range(len(self._batches)):
+            batch = self._batches[index]
+            yield batch, np.asarray(self._step(params, jax.device_put(batch, self._sharding)))
 
     def unigram(self, store: BlockStore, blocks: list[int]) -> dict[str, float]:
         """The loss of a unigram model of each domain (add-one smoothed), counted on these blocks of `store`."""

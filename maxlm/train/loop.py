@@ -29,7 +29,7 @@ from maxlm.train.config import Config
 from maxlm.train.hardware import memory_in_use
 from maxlm.train.history import next_block
 from maxlm.train.metrics import Window
-from maxlm.train.preference import check_pairs
+from maxlm.train.preference import check_pairs, reference_of
 from maxlm.train.run import (
     MakeEvaluate,
     Run,
@@ -182,7 +182,8 @@ def _evaluate(run: Run, trainer: Trainer, state: TrainState, block: int, when: s
         return
     step = run.position.step
     with run.instruments.standing_still("evaluation"):
-        values = trainer.evaluate(state.params)
+        reference = reference_of(trainer.stage.config.train, state.opt_state, state.params)
+        values = trainer.evaluate(state.params, reference)
     run.metrics.write(step, values, ends_window=False)
     run.journal.append("evaluated", block=block, step=step, **values)
     losses = "  ".join(f"{k.removeprefix('validation/')} {v:.4f}" for k, v in values.items() if "/position/" not in k)

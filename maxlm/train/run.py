@@ -47,7 +47,8 @@ from maxlm.train.step import make_train_step
 from maxlm.train.stopping import StopRequest
 from maxlm.train.trainable import check_names, trained
 
-Evaluate = Callable[[dict[str, Any]], dict[str, float]]
+# parameters; and those that a loss of pairs compares with, or None
+Evaluate = Callable[[dict[str, Any], dict[str, Any] | None], dict[str, float]]
 MakeEvaluate = Callable[[Config, BlockStore, DecoderFunction, Mesh, int], Evaluate]  # int: length of rows
 
 

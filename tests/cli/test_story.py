@@ -141,10 +141,14 @@ def test_tuned_on_conversations_and_preferences(story, capsys):
     found = {one.domain: one for one in forgetting_of(collect_run(tuned))}
     assert found["chat"].loss[1] < 0.9 * found["chat"].loss[0]
     pairs = [{"prompt": texts.english(rng, 3), "chosen": "ka lo mi", "rejected": "ren to sul"} for _ in range(120)]
-    metrics = collect_run(_tuned(story, "dpo", "sft", pairs, "--config.train.log_every=1")).metrics
+    record = collect_run(_tuned(story, "dpo", "sft", pairs, "--config.train.log_every=1"))
+    metrics, (before, after) = record.metrics, record.validation
     assert metrics[0]["rewards/margin"] == pytest.approx(0, abs=1e-4)  # it begins as its own reference
     assert metrics[-1]["rewards/margin"] > 0
     assert metrics[-1]["rewards/accuracy"] > 0.5
+    assert before["validation/rewards/margin"] == 0
+    assert after["validation/rewards/margin"] > 0  # of pairs that it was not trained on
+    assert after["validation/pairs/likelier"] >= before["validation/pairs/likelier"]
     capsys.readouterr()
     assert main(["generate", f"--workdir={story / 'dpo'}", "--chat", "--prompt=ka", "--max-tokens=8"]) == 0
     assert main(["export", f"--workdir={story / 'dpo'}", f"--to={story / 'out' / 'dpo'}"]) == 0

@@ -40,6 +40,7 @@ class Place(NamedTuple):
     hellaswag: Path
     gsm8k: Path
     limit: int | None
+    batches: tuple[int, int, int]  # rows at a time: our readers, our adapter, transformers
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def place(tmp_path_factory) -> Place:
         corpora = Path(os.environ["MAXLM_CORPORA"]) / "eval"
         limit = int(os.environ.get("MAXLM_LIMIT", "0")) or None
         gsm8k = corpora / "gsm8k" / "grade_school_math" / "data" / "test.jsonl"
-        return Place(Path(run), corpora / "hellaswag" / "hellaswag_val.jsonl", gsm8k, limit)
+        return Place(Path(run), corpora / "hellaswag" / "hellaswag_val.jsonl", gsm8k, limit, (32, 32, 32))
     folder, rng = tmp_path_factory.mktemp("harness"), np.random.default_rng(0)
     tokenizer = train(iter([WORDS * 20]), folder / "tokenizer", TokenizerSettings(vocab_size=384, spare_tokens=60))
     config = tiny.model(vocab_size=tokenizer.vocab_size)
@@ -80,7 +81,7 @@ def place(tmp_path_factory) -> Place:
     gsm8k = [{"question": text(int(n)), "answer": f"{text(2)}\n#### {n}"} for n in rng.integers(1, 9, 4)]
     for name, rows in (("hellaswag", hellaswag), ("gsm8k", gsm8k)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return Place(folder / "run", folder / "hellaswag.jsonl", folder / "gsm8k.jsonl", None)
+    return Place(folder / "run", folder / "hellaswag.jsonl", folder / "gsm8k.jsonl", None, (8, 4, 1))
 
 
 def _tasks(place: Place) -> list[dict[str, Any]]:
@@ -146,7 +147,7 @@ def _by_harness(place: Place, model: Any) -> dict[str, list[tuple]]:
 def ours(place) -> dict[str, list[tuple]]:
     trained = load_model(place.run, overrides=[("mesh.fsdp", "1"), ("mesh.data", "-1")])
     hellaswag, gsm8k = (
-        evaluate(trained, read_benchmark(name, path).first(place.limit), MAX_LENGTH).samples
+        evaluate(trained, read_benchmark(name, path).first(place.limit), MAX_LENGTH, batch=place.batches[0]).samples
         for name, path in (("hellaswag", place.hellaswag), ("gsm8k", place.gsm8k))
     )
     return {
@@ -157,26 +158,39 @@ def ours(place) -> dict[str, list[tuple]]:
 
 
 def _assert_same(found: dict[str, list[tuple]], expected: dict[str, list[tuple]]) -> None:
-    np.testing.assert_allclose(found["nats"], expected["nats"], atol=2e-3)
-    assert found["hellaswag"] == expected["hellaswag"]
-    for row, expected_row in zip(found["gsm8k"], expected["gsm8k"], strict=True):
-        assert row[1:] == expected_row[1:]
-        if "\ufffd" not in row[0] + expected_row[0]:  # of bytes that are no UTF-8 each makes its own U+FFFD
-            assert row[0] == expected_row[0]
-    print({name: np.mean([row[-2:] for row in found[name]], axis=0).tolist() for name in ("hellaswag", "gsm8k")})
+    nats, expected_nats = np.array(found["nats"]), np.array(expected["nats"])
+    for name in ("hellaswag", "gsm8k"):
+        right = np.array([row[-2:] for row in found[name]], int).sum(axis=0)
+        print(f"{name}: {right[0]} and {right[1]} of {len(found[name])} right")
+    print(f"nats of {nats.size} endings differ by at most {np.abs(nats - expected_nats).max():.1e}")
+    assert len(found["hellaswag"]) == len(expected["hellaswag"])
+    other = np.flatnonzero([a != b for a, b in zip(found["hellaswag"], expected["hellaswag"], strict=True)])
+    assert not other.size, [(int(i), nats[i].tolist(), expected_nats[i].tolist()) for i in other]
+    np.testing.assert_allclose(nats, expected_nats, atol=2e-3)
+    texts = [(row, of) for row, of in zip(found["gsm8k"], expected["gsm8k"], strict=True) if row[1:] != of[1:]]
+    assert not texts, texts
+    # Of bytes that are no UTF-8 each makes its own U+FFFD.
+    texts = [
+        (a, b) for (a, *_), (b, *_) in zip(found["gsm8k"], expected["gsm8k"], strict=True) if "\ufffd" not in a + b
+    ]
+    print(f"{sum(a == b for a, b in texts)} of {len(texts)} texts without bytes that are no UTF-8 are equal")
+    assert not (others := [(a, b) for a, b in texts if a != b]), others
 
 
 def test_our_adapter(place, ours):
     from maxlm.eval.harness import MaxLM
 
-    _assert_same(_by_harness(place, MaxLM(workdir=str(place.run), batch_size=4, max_length=MAX_LENGTH)), ours)
+    _assert_same(
+        _by_harness(place, MaxLM(workdir=str(place.run), batch_size=place.batches[1], max_length=MAX_LENGTH)), ours
+    )
 
 
 def test_transformers_on_the_exported_folder(place, ours, tmp_path):
     from lm_eval.models.huggingface import HFLM
 
     export_run(place.run, tmp_path / "out")
-    theirs = HFLM(pretrained=str(tmp_path / "out"), dtype="float32", device="cpu", batch_size=1, max_length=MAX_LENGTH)
+    out, batch = str(tmp_path / "out"), place.batches[2]
+    theirs = HFLM(pretrained=out, dtype="float32", device="cpu", batch_size=batch, max_length=MAX_LENGTH)
     _assert_same(_by_harness(place, theirs), ours)
 
 

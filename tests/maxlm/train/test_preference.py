@@ -14,6 +14,7 @@ import pytest
 from maxlm.blocks.format import PADDING_DOMAIN, to_batch
 from maxlm.blocks.reader import BlockStore
 from maxlm.errors import CheckpointError, ConfigError, DataError
+from maxlm.eval.perplexity import Validation
 from maxlm.models.decoder import DecoderFunction
 from maxlm.monitor.detectors import NO_LIMITS
 from maxlm.parallel.mesh import batch_sharding
@@ -87,7 +88,8 @@ def expected(rows, settings):
     else:
         smoothed = settings.label_smoothing
         losses = (1 - smoothed) * np.log1p(np.exp(-margins)) + smoothed * np.log1p(np.exp(margins))
-    return losses.mean(), margins.mean(), (margins > 0).mean(), len(losses)
+    likelier = (sums[0][::2] > sums[0][1::2]).mean()
+    return losses.mean(), margins.mean(), (margins > 0).mean(), len(losses), likelier
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +98,7 @@ def test_formulas(kind, one_device):
     with jax.set_mesh(one_device):
         compared = jax.jit(lambda now, before: batch_loss(MODEL, now, to_batch(rows), settings, reference=before))
         found = compared(params(0), params(1))
-        loss, margin, accuracy, count = expected(rows, settings)
+        loss, margin, accuracy, count, _ = expected(rows, settings)
     assert count > 5
     np.testing.assert_allclose(found.loss, loss, rtol=1e-5)
     sums, counts = np.array(list(found.figures.values())).T
@@ -105,6 +107,27 @@ def test_formulas(kind, one_device):
     np.testing.assert_allclose(figures["rewards/margin"], margin, rtol=1e-4)
     np.testing.assert_allclose(figures["rewards/accuracy"], accuracy)
     np.testing.assert_allclose(figures["rewards/chosen"] - figures["rewards/rejected"], margin, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["smoothed", "ipo"])
+def test_of_held_out_pairs(kind, one_device, tmp_path):
+    store = BlockStore(make_dataset(tmp_path, blocks=1, pairs=True, seq_len=ROW - 1, validation_rows=11))
+    config = Config(model=tiny.model(), train=dataclasses.replace(KINDS[kind], batch=4, eval_rows=0))
+    rows = make_pairs(np.random.default_rng([0, 10_000]), 11, ROW, tiny.VOCAB)
+    with jax.set_mesh(one_device):
+        validation = Validation(config, store, MODEL, one_device, np.ones(tiny.VOCAB, np.int64))
+        found, again = validation(params(0), params(1)), validation(params(1), params(1))
+        loss, margin, accuracy, count, likelier = expected(rows, config.train)
+        alone = Validation(config, store, MODEL, one_device, np.ones(tiny.VOCAB, np.int64))(params(0))
+    assert count > 20
+    assert 0 < likelier < 1
+    np.testing.assert_allclose(found["validation/pairs/loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(found["validation/rewards/margin"], margin, rtol=1e-4)
+    np.testing.assert_allclose(found["validation/rewards/accuracy"], accuracy)
+    np.testing.assert_allclose(found["validation/pairs/likelier"], likelier)
+    assert again["validation/rewards/margin"] == 0  # beside itself
+    assert alone["validation/pairs/likelier"] == found["validation/pairs/likelier"]
+    assert not any("rewards" in name for name in alone)  # there is nothing to compare with
 
 
 def plainly(now, reference, batch, settings):
