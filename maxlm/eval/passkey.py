@@ -44,19 +44,14 @@ def passkey(tokenizer: Tokenizer, max_length: int) -> Benchmark:
     ))  # fmt: skip
 
 
-def hidden(key: str, sentences: int, depth: float) -> str:
-    """A text that asks for `key` at its end; it stands behind the share `depth` of so many sentences of filler."""
-    filler = list(itertools.islice(itertools.cycle(_FILLER), sentences))
-    before = round(depth * sentences)
-    return "".join([_TASK, *filler[:before], _KEY.format(key=key), *filler[before:], _ASK])
-
-
 def _item(tokenizer: Tokenizer, length: int, depth: float, number: int) -> Item:
     key = str(random.Random(f"{length} {depth} {number}").randint(10_000, 99_999))
     fixed = len(tokenizer.prompt(_TASK + _KEY.format(key=key) + _ASK + f" {key}"))
     sentences = max(0, length - fixed) * len(_FILLER) // len(tokenizer.encode("".join(_FILLER)))
     while True:  # pieces may be cut otherwise where they meet, so the whole is counted
-        context = hidden(key, sentences, depth)
+        filler = list(itertools.islice(itertools.cycle(_FILLER), sentences))
+        before = round(depth * sentences)
+        context = "".join([_TASK, *filler[:before], _KEY.format(key=key), *filler[before:], _ASK])
         if not sentences or len(tokenizer.prompt(f"{context} {key}")) <= length:
             return Item(context, (f" {key}",), 0, group=f"{length} tokens, depth {depth:.0%}")
         sentences -= 1

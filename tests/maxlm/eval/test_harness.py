@@ -50,7 +50,7 @@ def place(tmp_path_factory) -> Place:
         corpora = Path(os.environ["MAXLM_CORPORA"]) / "eval"
         limit = int(os.environ.get("MAXLM_LIMIT", "0")) or None
         gsm8k = corpora / "gsm8k" / "grade_school_math" / "data" / "test.jsonl"
-        return Place(Path(run), corpora / "hellaswag" / "hellaswag_val.jsonl", gsm8k, limit, (32, 32, 32))
+        return Place(Path(run), corpora / "hellaswag" / "hellaswag_val.jsonl", gsm8k, limit, (64, 64, 64))
     folder, rng = tmp_path_factory.mktemp("harness"), np.random.default_rng(0)
     tokenizer = train(iter([WORDS * 20]), folder / "tokenizer", TokenizerSettings(vocab_size=384, spare_tokens=60))
     config = tiny.model(vocab_size=tokenizer.vocab_size)
