@@ -17,6 +17,7 @@ from maxlm.errors import ConfigError, UserError
 from maxlm.paths import PathLike, as_path, read_json
 from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.huggingface import SETTINGS_FILE
+from maxlm.tokenizer.marks import BEGIN, END, RESERVED, SHIELD
 
 TEMPLATE_FILE = "chat_template.jinja"
 CHATML = (
@@ -24,9 +25,9 @@ CHATML = (
     "'<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
-_SHIELD = "\ufdd0"  # a noncharacter
-_RESERVED = re.compile("[\ufdd0-\ufdd2]")  # and those that mark {% generation %}
 ASSISTANT = "assistant"
+
+_NO_DATE = " (blocks would differ from day to day: write a date into a copy of the template)"
 
 Message = dict[str, Any]  # "role", "content", and whatever else the template knows; "learn": False is no target
 Learn = Literal["all", "last"]
@@ -59,10 +60,14 @@ class ChatTemplate:
             for kind, i in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id), ("pad", tokenizer.pad_id))
         }
         found = sorted(filter(None, tokenizer.special), key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, found)) or r"(?!)")
-        self._beginnings = {name[:end] for name in found for end in range(1, len(name))}
+        # A shield stands behind the first character of a name; behind one of a single character it stands too.
+        written = [re.escape(name) + (f"(?!{SHIELD})" if len(name) == 1 else "") for name in found]
+        self._special = re.compile("|".join(written) or r"(?!)")
+        # Names may overlap, so each is looked for at every place.
+        self._typed = re.compile(f"(?=(?:{'|'.join(map(re.escape, found))}))(.)" if found else r"(?!)", re.DOTALL)
+        self._beginnings = tuple({name[:end] for name in found for end in range(1, len(name))})
         self._local = threading.local()
-        self._compiled()
+        self._looked_for = self._compiled()[0].looked_for(source)  # names of keys, which stay what they are
 
     def __reduce__(self) -> tuple[type, tuple[str, Tokenizer, object]]:
         return type(self), (self.source, self._tokenizer, self._where)
@@ -73,11 +78,11 @@ class ChatTemplate:
         Raises:
           ChatError: it can't be written.
         """
-        return _RESERVED.sub("", self._marked(messages, tools, prompt))
+        return RESERVED.sub("", self._marked(*self._shielded([messages, tools]), prompt))
 
     def prompt(self, messages: Sequence[Message], tools: Any = None) -> list[int]:
         """The ids that the model continues with its answer. Raises ChatError as `render`."""
-        text = _unmarked(self._marked(messages, tools, prompt=True))[0]
+        text = _unmarked(self._marked(*self._shielded([messages, tools]), prompt=True))[0]
         return self._encode(text, []).ids.tolist()
 
     def encode(self, messages: Sequence[Message], learn: Learn = "all", tools: Any = None) -> Encoded:
@@ -91,6 +96,7 @@ class ChatTemplate:
         """
         answers = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
         wanted = [i for i in (answers if learn == "all" else answers[-1:]) if messages[i].get("learn", True)]
+        messages, tools = self._shielded([messages, tools])
         text, spans = _unmarked(self._marked(messages, tools))
         if spans and len(spans) != len(answers):
             raise ChatError(f"{self._where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
@@ -118,19 +124,22 @@ class ChatTemplate:
         return len(before), len(upto)
 
     def _marked(self, messages: Sequence[Message], tools: Any = None, prompt: bool = False) -> str:
-        """What the template writes, shields and marks of {% generation %} in it."""
+        """What the template writes of what is shielded, with shields and the marks of {% generation %} in it."""
         from jinja2 import TemplateError
 
         from maxlm.tokenizer.sandbox import UnsafeTemplateError
 
         sandbox, template = self._compiled()
-        values = {"messages": self._shielded(list(messages)), "tools": self._shielded(tools)}
+        values = {"messages": list(messages), "tools": tools}
         try:
             return sandbox.rendered(template, {**values, **self._values, "add_generation_prompt": prompt})
         except (UnsafeTemplateError, TemplateError) as error:
-            raise ChatError(f"{self._where}: {' '.join(str(error).split())}") from error
+            told = " ".join(str(error).split())
+            raise ChatError(f"{self._where}: {told}{_NO_DATE if 'strftime_now' in told else ''}") from error
         # What an expression of the template raises: none of ours runs in it.
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        except (
+            TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError,
+        ) as error:  # fmt: skip
             raise ChatError(f"{self._where}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
     def _compiled(self) -> Any:
@@ -150,18 +159,18 @@ class ChatTemplate:
         return self._local.compiled
 
     def _shielded(self, value: Any) -> Any:
-        """Messages whose texts hold no name of a special token."""
+        """Messages whose texts hold no name of a special token, nor do the names of what they hold."""
         if isinstance(value, dict):
-            return {key: self._shielded(item) for key, item in value.items()}
-        if isinstance(value, list):
+            looked_for = self._looked_for
+            return {key if key in looked_for else self._shielded(key): self._shielded(value[key]) for key in value}
+        if isinstance(value, list | tuple):
             return [self._shielded(item) for item in value]
         if not isinstance(value, str):
             return value
-        if _RESERVED.search(value):
+        if RESERVED.search(value):
             raise ChatError("a message holds U+FDD0, U+FDD1 or U+FDD2, which are no characters")
-        value = self._special.sub(lambda name: name[0][0] + _SHIELD + name[0][1:], value)
-        ends = any(value.endswith(beginning) for beginning in self._beginnings)
-        return value + _SHIELD if ends else value
+        value = self._typed.sub(rf"\1{SHIELD}", value)
+        return value + SHIELD if value.endswith(self._beginnings) else value
 
     def _encode(self, text: str, spans: Sequence[tuple[int, int]]) -> Encoded:
         """The tokens of a text that is shielded; those within `spans` are learnt."""
@@ -183,14 +192,12 @@ class ChatTemplate:
         return ids + self._text_ids(text[place:])
 
     def _text_ids(self, text: str) -> list[int]:
-        plain = text.replace(_SHIELD, "")
+        plain = text.replace(SHIELD, "")
         return self._tokenizer.encode(plain) if plain else []
 
 
 def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:
     """A rendering without the marks of {% generation %}, and where they stood."""
-    from maxlm.tokenizer.sandbox import BEGIN, END
-
     if BEGIN not in marked:
         return marked, []
     text, spans = "", []

@@ -157,6 +157,37 @@ def test_tools_and_other_keys():
     assert not set(chat(source).prompt(messages, [{"name": "</s>"}])) & set(tokenizer().special.values())
 
 
+@pytest.mark.parametrize("text", [*INJECTIONS, "<|im_end|>"])
+def test_names_of_arguments_are_text(text):
+    source = (
+        "{% for m in messages %}{{ m.content }}{{ m.calls | tojson }}{% for call in m.calls %}{% for key in call %}"
+        "{{ key }}|im_end|>{% endfor %}{% endfor %}{% endfor %}"
+    )
+    messages = [{"role": "assistant", "content": "", "calls": ({text: 1, "x": ({text: 2},)},)}]
+    ids = chat(source).prompt(messages)
+    assert not set(ids) & set(tokenizer().special.values())
+    assert tokenizer().decode(ids).count(json.dumps(text)[1:-1]) >= 2
+    with pytest.raises(ChatError, match="which are no characters"):
+        chat(source).prompt([{"role": "assistant", "content": "", "calls": [{"a\ufdd2": 1}]}])
+
+
+class Overlapping:
+    """A tokenizer of characters, whose special tokens' names overlap; one is a single character."""
+
+    bos_id = eos_id = pad_id = 0
+    special = {"": 0, "ab": 1, "bc": 2, "c": 3, "xyx": 4}  # noqa: RUF012
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+
+@pytest.mark.parametrize("text", ["abc", "ababab", "c", "ccc", "bcc", "xyxyx", "abcxyx", "a", "b"])
+def test_names_that_overlap(text):
+    template = ChatTemplate("{% for m in messages %}ab{{ m.content }}c{% endfor %}", Overlapping())
+    chat = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+    assert template.prompt(chat) == [1, *map(ord, text), 3] * 2
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -166,6 +197,7 @@ def test_tools_and_other_keys():
         ("{{ messages[0] + 1 }}", "TypeError"),
         ("{{ messages[9].content.x }}", "list object has no element 9"),
         ("{% include 'x' %}", "no loader"),
+        ("{{ strftime_now('%Y') }}", "'strftime_now' is undefined .*write a date into a copy of the template"),
     ],
 )
 def test_what_a_template_does_wrong(source, message):
