@@ -14,6 +14,7 @@ import orjson
 
 PROMPT, COMPLETION = "prompt", "completion"  # the two turns of text that no chat template stands around
 _KEY = "conversation"
+_BEFORE = ("prompt_bytes", "prompt_digest")  # keys that metadata had in its place, once
 _BETWEEN = "\n\n"  # turns of a chat; prompt and completion follow one another as they are
 
 Turn = dict[str, Any]  # "role", "content", and what else a template may know; "learn": False is no target
@@ -56,26 +57,40 @@ class Conversation:
         return {_KEY: said | ({"tools": self.tools} if self.tools else {})}
 
 
-class EditedError(Exception):
-    """A text is not what was said any more. `number`: which of the texts."""
+class UnreadableError(Exception):
+    """Who said what in a text can't be told. `number`: in which of the texts."""
+
+    def __init__(self, number: int, why: str):
+        super().__init__(why)
+        self.number = number
+
+
+class EditedError(UnreadableError):
+    """A text is not what was said any more."""
 
     def __init__(self, number: int):
         super().__init__(
+            number,
             "the text was edited, and who said what can't be told any more; keep recipes, segments and "
-            "decontamination by cutting away from the domains of such documents"
+            "decontamination by cutting away from the domains of such documents",
         )
-        self.number = number
 
 
 def read(texts: Sequence[bytes], metadata: Sequence[str | None]) -> list[Conversation | None]:
     """The conversation that each text is, or None.
 
     Raises:
-      EditedError: a text is not what its metadata say was said.
+      UnreadableError: a text is not what its metadata say was said (EditedError), or an earlier maxlm wrote these.
     """
     found: list[Conversation | None] = [None] * len(texts)
     for i, (text, said) in enumerate(zip(texts, metadata, strict=True)):
-        if said is None or f'"{_KEY}"' not in said:
+        if said is None:
+            continue
+        if all(f'"{key}"' in said for key in _BEFORE) and orjson.loads(said).keys() >= set(_BEFORE):
+            raise UnreadableError(
+                i, f"an earlier maxlm ingested it ({', '.join(_BEFORE)}), and its prompt would be learnt; ingest anew"
+            )
+        if f'"{_KEY}"' not in said:
             continue
         values = orjson.loads(said).get(_KEY)
         if isinstance(values, dict) and "turns" in values:  # else it is another key's value

@@ -78,7 +78,7 @@ class ChatTemplate:
         Raises:
           ChatError: it can't be written.
         """
-        return RESERVED.sub("", self._marked(*self._shielded([messages, tools]), prompt))
+        return RESERVED.sub("", self._marked(*self._shielded([messages, tools]), prompt=prompt))
 
     def prompt(self, messages: Sequence[Message], tools: Any = None) -> list[int]:
         """The ids that the model continues with its answer. Raises ChatError as `render`."""

@@ -1,4 +1,4 @@
-"""Characters that are put into a chat while it becomes tokens, and that no text holds (noncharacters: Unicode, 23.7)."""
+"""Characters put into a chat while it becomes tokens, which no text holds (noncharacters: Unicode, 23.7)."""
 
 import re
 

@@ -137,7 +137,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif any(isinstance(subject, kind) and name in names for kind, names in _METHODS.items()):
             given = {key: value for key, value in kwargs.items() if key not in _JINJAS}
             if isinstance(subject, str) and name == "join":
-                return self._join(*args, subject, **given)
+                return self._join(*args, separator=subject, **given)
             if isinstance(subject, str) and name == "replace":
                 return self._replace(subject, *args, **given)
             self._meter.weigh([subject if isinstance(subject, str | list | tuple) else None, args, [*given.values()]])

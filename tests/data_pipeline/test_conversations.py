@@ -50,3 +50,13 @@ def test_an_edited_text_is_told(text):
     with pytest.raises(conversations.EditedError, match="the text was edited") as told:
         conversations.read([b"question?answer", text.encode()], [said, said])
     assert told.value.number == 1
+
+
+def test_what_an_earlier_version_said():
+    """Prompts that were told in another way would be learnt as if they were answers."""
+    said = [None, json.dumps({"url": "x", "prompt_bytes": 9, "prompt_digest": "0123456789abcdef"})]
+    with pytest.raises(conversations.UnreadableError, match="its prompt would be learnt; ingest anew") as told:
+        conversations.read([b"text", b"question?answer"], said)
+    assert told.value.number == 1
+    others = [json.dumps({"prompt_bytes": 9}), json.dumps({"a": {"prompt_bytes": 9, "prompt_digest": ""}})]
+    assert conversations.read([b"question?answer"] * 2, others) == [None] * 2
