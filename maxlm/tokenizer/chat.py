@@ -152,10 +152,12 @@ class ChatTemplate:
             sandbox = Sandbox()
             try:
                 self._local.compiled = sandbox, sandbox.compiled(self.source)
-            except (TemplateError, UnsafeTemplateError, RecursionError) as error:
+            # Python itself refuses what it is compiled to: loops nested too deeply, too many alternatives.
+            except (TemplateError, UnsafeTemplateError, RecursionError, SyntaxError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
                 where = f"{self._where}, line {line}" if line else self._where
-                raise ConfigError(f"{where}: no chat template: {' '.join(str(error).split())}") from error
+                told = " ".join(str(error).split()) or "it is too large"
+                raise ConfigError(f"{where}: no chat template: {told}") from error
         return self._local.compiled
 
     def _shielded(self, value: Any) -> Any:

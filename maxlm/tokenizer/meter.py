@@ -14,7 +14,8 @@ MAX_TURNS = 200_000  # in one rendering
 _MAX_BITS = 4096
 _CHARACTERS, _ENTRIES = 256, 8  # of a text and of a list, that cost a turn when they are made
 _TOO_LONG = f"it makes a text or list of more than {MAX_CHARACTERS:,}"
-_HOLDING = (list, tuple, Set, KeysView, ValuesView, ItemsView)
+_COMPARED = 4096  # characters against one another that cost a turn
+_HOLDING = (list, tuple, range, Set, KeysView, ValuesView, ItemsView)
 
 
 class UnsafeTemplateError(Exception):
@@ -46,6 +47,11 @@ class Meter:
         if length > MAX_CHARACTERS:
             raise UnsafeTemplateError(_TOO_LONG)
         self.turn(1 + length // _CHARACTERS)
+
+    def searching(self, text: Any, what: Sequence[Any]) -> None:
+        """`what` is about to be looked for in `text` in a way that may compare all with all."""
+        longest = max((len(one) for one in what if isinstance(one, str)), default=0)
+        self.turn(len(text) * longest // _COMPARED if isinstance(text, str) else 0)
 
     def made(self, value: Any) -> Any:
         """`value`, which was made from what was weighed; what comes one by one is counted when it comes."""

@@ -25,6 +25,11 @@ from maxlm.tokenizer.meter import MAX_CHARACTERS, Meter, UnsafeTemplateError
 _MAX_TEMPLATE = 200_000  # characters of its source
 _MAX_POWER = 64
 _MAX_INDENT = 16  # characters of an indent, or a separator, of JSON
+_MAX_ATTRIBUTE = 200  # characters of the name of one, whose parts are looked for in each entry
+_ATTRIBUTE = {"map": 99, "selectattr": 2, "rejectattr": 2, "sort": 4}  # the argument that names one, if not by its name
+# Methods that may read their text once for each character of what they look for.
+_SEARCHING = {"lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip"}
+_LONG = 256  # characters of a constant that is weighed as a value is
 _NODES = 16  # of a loop's body, or a macro's, that cost a turn each time
 # Filters that take an argument's length alone, or one entry after the other; the others walk through all of it.
 _SHALLOW = {
@@ -141,6 +146,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if isinstance(subject, str) and name == "replace":
                 return self._replace(subject, *args, **given)
             self._meter.weigh([subject if isinstance(subject, str | list | tuple) else None, args, [*given.values()]])
+            if isinstance(subject, str) and name in _SEARCHING:
+                self._meter.searching(subject, args)
         else:
             raise UnsafeTemplateError(f"it calls {name or type(function).__name__}, which templates may not")
         return self._meter.made(super().call(context, function, *args, **kwargs))
@@ -262,10 +269,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         @functools.wraps(function)  # which keeps what Jinja is to hand over
         def watched(*args: Any, **kwargs: Any) -> Any:
             self._meter.turn()
+            for attribute in (kwargs.get("attribute"), *args[_ATTRIBUTE[name] :][:1]) if name in _ATTRIBUTE else ():
+                if isinstance(attribute, str) and len(attribute) > _MAX_ATTRIBUTE:
+                    raise UnsafeTemplateError(f"an attribute's name has more than {_MAX_ATTRIBUTE} characters")
             if deep:
                 args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
                 given = (arg for arg in args if not isinstance(arg, Environment | Context | EvalContext))
                 self._meter.weigh([*given, *kwargs.values()])
+            if name == "trim":
+                self._meter.searching(args[0], (*args[1:], *kwargs.values()))
             return self._meter.made(function(*args, **kwargs))
 
         return watched
@@ -299,7 +311,8 @@ class _Watching(NodeTransformer):
 
 
 def _weighed(node: nodes.Expr) -> nodes.Expr:
-    return node if isinstance(node, nodes.Const) else _filter(node, ":weighed")
+    known = isinstance(node, nodes.Const) and not (isinstance(node.value, str) and len(node.value) > _LONG)
+    return node if known else _filter(node, ":weighed")
 
 
 def _filter(node: nodes.Node, name: str, *args: int) -> nodes.Filter:

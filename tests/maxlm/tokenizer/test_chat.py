@@ -213,6 +213,12 @@ def test_noncharacters():
 def test_no_template():
     with pytest.raises(ConfigError, match=r"chat_template.jinja, line 2: no chat template: "):
         chat("a\n{% for %}")
+    for source in (
+        "{% for a in [1] %}" * 21 + "{% endfor %}" * 21,
+        "{% if a %}" + "{% elif a %}" * 9000 + "{% endif %}",
+    ):
+        with pytest.raises(ConfigError, match=r"chat_template.jinja.*: no chat template: ."):
+            chat(source)
 
 
 def test_where_a_template_comes_from(tmp_path):

@@ -145,6 +145,15 @@ def test_no_way_out(source):
         "{{ ([n.x] * 99) | tojson(indent=16) }}",
         "{{ 1 | tojson(indent=' ' * 10**6) }}",
         "{{ [1, 2] | tojson(separators=(' ' * 10**6, ':')) }}",
+        "{{ ('a' * 3000000).rfind('ab' + 'a' * 900000) }}",
+        "{{ ('a' * 3000000).rpartition('ab' + 'a' * 900000) | length }}",
+        "{{ ('a' * 3000000).strip('b' * 900000 + 'a') }}",
+        "{{ ('a' * 3000000) | trim('b' * 900000 + 'a') }}",
+        "{{ range(999) | map(attribute='a.' * 200000, default={}) | list | length }}",
+        "{{ ([{}] * 999) | sort(attribute='a,' * 200000) | length }}",
+        "{{ ([{}] * 999) | selectattr('a.' * 200000) | list | length }}",
+        "{% for i in range(60000) %}{% if 0.5 in range(99999) %}{% endif %}{% endfor %}",
+        "{% for i in range(60000) %}{% set x = i ~ 'b' in '" + "a" * 150_000 + "' %}{% endfor %}",
     ],
 )  # fmt: skip
 def test_no_loop_without_end_and_no_output_without_bounds(source):
