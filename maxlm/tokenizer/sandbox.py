@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from jinja2 import Environment, Template, TemplateError, Undefined, nodes, pass_context
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import do_indent
 from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro
@@ -93,7 +94,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals["raise_exception"] = _refuse
         self.filters = {name: self._watched(name, self.filters[name]) for name in sorted(_FILTERS)}
         self.filters |= {"safe": lambda value: value, "tojson": self._to_json}
-        self.filters |= {"join": self._join, "replace": self._replace}
+        self.filters |= {"indent": self._indent, "join": self._join, "replace": self._replace}
         self.filters |= {":counted": self._counted, ":joined": self._joined, ":weighed": self._weighed}
         self.filters |= {":turns": self._turns, ":made": self._made}
         self.tests = {name: self._watched(name, self.tests[name]) for name in sorted(_TESTS)}
@@ -223,6 +224,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         values, separator = list(self._meter.each(iter(values))), str(self._written(separator))
         self._meter.making(self._meter.weigh(values) + len(separator) * len(values))
         return separator.join(map(str, values))
+
+    def _indent(self, text: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+        self._meter.weigh((text, width))
+        text, wide = str(text), len(width) if isinstance(width, str) else width
+        self._meter.making(len(text) + (1 + len(text.splitlines())) * wide)
+        return do_indent(text, width, first, blank)
 
     def _replace(self, text: Any, old: str, new: str, count: int | None = None) -> str:
         self._meter.weigh((text, old, new))

@@ -44,6 +44,7 @@ def rendered(source, **values):
             "<1>['user']",
         ),
         ("{% for m in messages if m.role == 'tool' %}x{% else %}none{% endfor %}{{ missing }}", "none"),
+        ("{{ 'a\nb' | indent }}{{ 'a\n\nb' | indent(1, first=true) }}", "a\n    b a\n\n b"),
         ("a{% generation %}{{ 'b' }}{% endgeneration %}c", f"a{BEGIN}b{END}c"),
     ],
 )
