@@ -1,9 +1,11 @@
 """Conversations as tokens: which of them are learnt, where a pair's second answer begins, what is too long for a row.
 
 A conversation is never cut by a row's end or a budget. One that is longer than a row is left out, or ends where the row
-does, as the config says; either way what is lost is counted.
+does, as the config says; either way what is lost is counted. One that the template can't write, or of which nothing is
+to be learnt, is left out and counted too.
 """
 
+import itertools
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -28,13 +30,16 @@ class Kind(IntEnum):
     PAIR = 2  # two answers to one prompt: a segment each, one behind the other
 
 
+UNUSABLE = -1
+
+
 class Told(NamedTuple):
     """A conversation's tokens."""
 
     ids: np.ndarray  # int32 [tokens]; none where it is left out
     learn: np.ndarray  # bool [tokens]
     second: int  # where the second answer's segment begins; 0: there is none
-    lost: int  # tokens beyond a row
+    lost: int  # tokens beyond a row; UNUSABLE: it is left out whatever its length
 
 
 class Dialogues:
@@ -47,27 +52,42 @@ class Dialogues:
         self._corpus, self._tokenizer, self._settings = corpus, tokenizer, settings
         self._folder, self._row_tokens = as_path(dataset) / TOKENIZER, row_tokens
 
-    def encode(self, conversation: Conversation, ordinal: int) -> Told:
-        """The tokens of a document.
+    def encode(self, conversation: Conversation) -> Told:
+        """The tokens of a conversation.
 
         Raises:
           ConfigError: it is a chat, and there is no template.
-          DataError: the template can't write it.
         """
         try:
-            sides = [self._side(conversation, turns) for turns in conversation.answers()]
-        except chat.ChatError as error:
-            raise DataError(f"{self._corpus.where(ordinal)}: {error}") from error
+            sides = self._sides(conversation)
+        except chat.ChatError:
+            return _left_out(UNUSABLE)
+        if not _differ(sides):
+            return _left_out(UNUSABLE)
         total, room = sum(len(side.ids) for side in sides), self._row_tokens // len(sides)
-        too_long = total > self._row_tokens
-        if too_long and self._settings.too_long == "cut":
+        if total > self._row_tokens:
             sides = [chat.Encoded(side.ids[:room], side.learn[:room]) for side in sides]
-        elif too_long:
-            sides = [chat.Encoded(side.ids[:0], side.learn[:0]) for side in sides]
-        if not all(side.learn[1:].any() for side in sides):  # nothing to learn is left of it
-            return Told(np.empty(0, np.int32), np.empty(0, bool), 0, total)
+            if self._settings.too_long == "drop" or not _differ(sides):
+                return _left_out(total)
         ids, learn = (np.concatenate(columns) for columns in zip(*sides, strict=True))
         return Told(ids, learn, len(sides[0].ids) if len(sides) > 1 else 0, total - len(ids))
+
+    def why_unusable(self, ordinal: int) -> str:
+        """Where a document stands, and why its conversation is UNUSABLE."""
+        (batch,) = self._corpus.batches(np.array([ordinal]))
+        (conversation,) = batch.conversations
+        try:
+            sides = self._sides(conversation) if conversation else []
+        except chat.ChatError as error:
+            return f"{self._corpus.where(ordinal)}: {error}"
+        what = (
+            "nothing of it is to be learnt" if len(sides) < 2 else "its answers are alike, or nothing of one is learnt"
+        )
+        return f"{self._corpus.where(ordinal)}: {what}"
+
+    def _sides(self, conversation: Conversation) -> list[chat.Encoded]:
+        """What is learnt: all of it, or both sides of a pair. Raises ChatError: the template can't write it."""
+        return [self._side(conversation, turns) for turns in conversation.answers()]
 
     def _side(self, conversation: Conversation, turns: tuple[chat.Message, ...]) -> chat.Encoded:
         if not conversation.plain:
@@ -81,6 +101,16 @@ class Dialogues:
     @cached_property
     def _template(self) -> chat.ChatTemplate:
         return chat.chat_template(self._folder, self._tokenizer)
+
+
+def _differ(sides: list[chat.Encoded]) -> bool:
+    """Whether there is something to learn of each, and not the same of both."""
+    alike = any(np.array_equal(one.ids, other.ids) for one, other in itertools.pairwise(sides))
+    return not alike and all(side.learn[1:].any() for side in sides)
+
+
+def _left_out(lost: int) -> Told:
+    return Told(np.empty(0, np.int32), np.empty(0, bool), 0, lost)
 
 
 def keep_template(settings: ConversationsConfig, dataset: PathLike, tokenizer: Tokenizer) -> None:

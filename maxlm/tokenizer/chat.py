@@ -86,7 +86,7 @@ class ChatTemplate:
         return self._encode(text, []).ids.tolist()
 
     def encode(self, messages: Sequence[Message], learn: Learn = "all", tools: Any = None) -> Encoded:
-        """A chat's tokens, and which of them are the model's answers: all, or the last one alone.
+        """A chat's tokens, and which of them are the model's answers: all that are learnt, or the last one of these.
 
         The answers are what stands between the template's ``{% generation %}`` and ``{% endgeneration %}``; without
         these, what it writes for a message beyond what it writes as the prompt before it.
@@ -95,7 +95,7 @@ class ChatTemplate:
           ChatError: it can't be written, or the answers can't be told.
         """
         answers = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
-        wanted = [i for i in (answers if learn == "all" else answers[-1:]) if messages[i].get("learn", True)]
+        wanted = [i for i in answers if messages[i].get("learn", True)][0 if learn == "all" else -1 :]
         messages, tools = self._shielded([messages, tools])
         text, spans = _unmarked(self._marked(messages, tools))
         if spans and len(spans) != len(answers):
