@@ -16,8 +16,8 @@ from data_pipeline.config import ConversationsConfig
 from data_pipeline.conversations import Conversation
 from data_pipeline.document import TOKENIZER
 from data_pipeline.mix.corpus import Corpus
-from maxlm.errors import DataError
-from maxlm.paths import PathLike, as_path
+from maxlm.errors import ConfigError, DataError, naming_full_disk
+from maxlm.paths import PathLike, as_path, write_atomic
 from maxlm.tokenizer import chat
 from maxlm.tokenizer.base import Tokenizer
 
@@ -117,19 +117,30 @@ def keep_template(settings: ConversationsConfig, dataset: PathLike, tokenizer: T
     """Puts the template that the config names beside the tokenizer, whence runs, and what is exported, take it.
 
     Raises:
-      ConfigError: no such template.
-      DataError: blocks were made with another one.
+      ConfigError: no template that Jinja understands.
+      DataError: no such file, or blocks were made with another template.
+      DiskFullError: no space for it.
     """
     if not settings.template:
         return
     source = chat.CHATML if settings.template == "chatml" else chat.read_template(settings.template)
     chat.ChatTemplate(source, tokenizer, settings.template)  # one that can't be is told now
     path = as_path(dataset) / TOKENIZER / chat.TEMPLATE_FILE
-    if path.exists() and path.read_text() == source:
+    in_use, begun = _in_use(path.parent, tokenizer), (as_path(dataset) / "dataset.json").exists()
+    if in_use and in_use.source == source and (begun or path.exists()):
         return
-    if (as_path(dataset) / "dataset.json").exists():
+    if in_use and begun:
         raise DataError(
-            f"{path}: this data set was begun with another chat template than config.conversations.template="
-            f"{settings.template} names; go back to that, or produce into another folder"
+            f"{in_use.where}: this data set was begun with this chat template, and config.conversations.template="
+            f"{settings.template} names another; go back to that, or produce into another folder"
         )
-    path.write_text(source)
+    with naming_full_disk("the chat template", path):
+        write_atomic(path, source)
+
+
+def _in_use(folder: PathLike, tokenizer: Tokenizer) -> chat.ChatTemplate | None:
+    """None: there is none that could have written a chat."""
+    try:
+        return chat.chat_template(folder, tokenizer)
+    except ConfigError:
+        return None

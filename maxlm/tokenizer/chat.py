@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from maxlm.errors import ConfigError, UserError
-from maxlm.paths import PathLike, as_path, read_json
+from maxlm.errors import ConfigError, DataError, UserError
+from maxlm.paths import PathLike, as_path, read_json, read_whole
 from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.huggingface import SETTINGS_FILE
 from maxlm.tokenizer.marks import BEGIN, END, RESERVED, SHIELD
@@ -48,12 +48,12 @@ class ChatTemplate:
     """A template, compiled, with the tokenizer whose special tokens it writes. Threads may use it at once.
 
     Attributes:
-      source: the template.
+      source: the template; where: it was found, for errors.
     """
 
     def __init__(self, source: str, tokenizer: Tokenizer, where: object = TEMPLATE_FILE):
         """Raises ConfigError: no template that Jinja understands."""
-        self.source, self._tokenizer, self._where = source, tokenizer, where
+        self.source, self.where, self._tokenizer = source, where, tokenizer
         names = {i: name for name, i in tokenizer.special.items()}
         self._values = {
             f"{kind}_token": names.get(i, "")
@@ -70,7 +70,7 @@ class ChatTemplate:
         self._looked_for = self._compiled()[0].looked_for(source)  # names of keys, which stay what they are
 
     def __reduce__(self) -> tuple[type, tuple[str, Tokenizer, object]]:
-        return type(self), (self.source, self._tokenizer, self._where)
+        return type(self), (self.source, self._tokenizer, self.where)
 
     def render(self, messages: Sequence[Message], tools: Any = None, prompt: bool = False) -> str:
         """The text that the template writes. `prompt`: with what stands before the model's next answer.
@@ -99,7 +99,7 @@ class ChatTemplate:
         messages, tools = self._shielded([messages, tools])
         text, spans = _unmarked(self._marked(messages, tools))
         if spans and len(spans) != len(answers):
-            raise ChatError(f"{self._where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
+            raise ChatError(f"{self.where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
         found = dict(zip(answers, spans, strict=True)) if spans else None
         chosen = [found[i] if found else self._span(messages, i, tools, text) for i in wanted]
         return self._encode(text, chosen)
@@ -117,7 +117,7 @@ class ChatTemplate:
         upto = text if number == len(messages) - 1 else _unmarked(self._marked(messages[: number + 1], tools))[0]
         if not (text.startswith(upto) and upto.startswith(before)):
             raise ChatError(
-                f"{self._where}: writes message {number} otherwise when others follow, so that the answers can't be "
+                f"{self.where}: writes message {number} otherwise when others follow, so that the answers can't be "
                 "told; put {% generation %} and {% endgeneration %} around them in the template, or learn the last "
                 "one alone (config.conversations.learn='last')"
             )
@@ -135,12 +135,12 @@ class ChatTemplate:
             return sandbox.rendered(template, {**values, **self._values, "add_generation_prompt": prompt})
         except (UnsafeTemplateError, TemplateError) as error:
             told = " ".join(str(error).split())
-            raise ChatError(f"{self._where}: {told}{_NO_DATE if 'strftime_now' in told else ''}") from error
+            raise ChatError(f"{self.where}: {told}{_NO_DATE if 'strftime_now' in told else ''}") from error
         # What an expression of the template raises: none of ours runs in it.
         except (
             TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError,
         ) as error:  # fmt: skip
-            raise ChatError(f"{self._where}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+            raise ChatError(f"{self.where}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
     def _compiled(self) -> Any:
         """The sandbox and the template of this thread."""
@@ -155,7 +155,7 @@ class ChatTemplate:
             # Python itself refuses what it is compiled to: loops nested too deeply, too many alternatives.
             except (TemplateError, UnsafeTemplateError, RecursionError, SyntaxError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
-                where = f"{self._where}, line {line}" if line else self._where
+                where = f"{self.where}, line {line}" if line else self.where
                 told = " ".join(str(error).split()) or "it is too large"
                 raise ConfigError(f"{where}: no chat template: {told}") from error
         return self._local.compiled
@@ -216,6 +216,7 @@ def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
 
     Raises:
       ConfigError: no template that Jinja understands, or none, and the tokenizer lacks the tokens of ChatML.
+      DataError: a file that can't be read.
     """
     folder = as_path(folder)
     if (folder / TEMPLATE_FILE).exists():
@@ -223,10 +224,14 @@ def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
     for name in ("chat_template.json", SETTINGS_FILE):
         values = read_json(folder / name, "settings of a tokenizer") if (folder / name).exists() else {}
         found = values.get("chat_template")
+        if found is None:
+            continue
         if isinstance(found, list):  # several, by name
-            found = next((one.get("template") for one in found if one.get("name") == "default"), None)
-        if isinstance(found, str):
-            return ChatTemplate(found, tokenizer, f"{folder / name}: chat_template")
+            named = [one for one in found if isinstance(one, dict) and one.get("name") == "default"]
+            found = named[0].get("template") if named else None
+        if not isinstance(found, str):
+            raise ConfigError(f"{folder / name}: chat_template: no text, and no list in which one is named 'default'")
+        return ChatTemplate(found, tokenizer, f"{folder / name}: chat_template")
     if lacking := [name for name in _CHATML_TOKENS if name not in tokenizer.special]:
         raise ConfigError(
             f"{folder}: no chat template, and its tokenizer lacks {' and '.join(lacking)}, which ours (ChatML) needs; "
@@ -236,8 +241,8 @@ def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
 
 
 def read_template(path: PathLike) -> str:
-    """Raises ConfigError: no such file, or no text."""
+    """Raises DataError: no such file, or no text."""
     try:
-        return as_path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no chat template: {error}") from error
+        return read_whole(path, "a chat template").decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: a chat template is text in UTF-8: {error}") from error

@@ -2,12 +2,13 @@
 
 import functools
 import json
+import os
 import pickle
 
 import numpy as np
 import pytest
 
-from maxlm.errors import ConfigError
+from maxlm.errors import ConfigError, DataError
 from maxlm.tokenizer.chat import CHATML, ChatError, ChatTemplate, chat_template
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train_model
@@ -232,8 +233,17 @@ def test_where_a_template_comes_from(tmp_path):
     (tmp_path / "chat_template.jinja").write_text("three")
     assert chat_template(tmp_path, made).source == "three"
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"chat_template.jinja: no chat template"):
+    with pytest.raises(DataError, match=r"chat_template.jinja: a chat template is text in UTF-8"):
         chat_template(tmp_path, made)
+    (tmp_path / "chat_template.jinja").unlink()
+    os.mkfifo(tmp_path / "chat_template.jinja")
+    with pytest.raises(DataError, match=r"chat_template.jinja: not a regular file \(a chat template\)"):
+        chat_template(tmp_path, made)
+    (tmp_path / "chat_template.jinja").unlink()
+    for found in (["one"], [{"name": "tools", "template": "two"}], [{"name": "default"}], 3):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": found}))
+        with pytest.raises(ConfigError, match=r"tokenizer_config.json: chat_template: no text, and no list"):
+            chat_template(tmp_path, made)
 
 
 def test_a_tokenizer_without_the_tokens_of_chatml(tmp_path):
