@@ -6,6 +6,7 @@ to be learnt, is left out and counted too.
 """
 
 import itertools
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -52,17 +53,17 @@ class Dialogues:
         self._corpus, self._tokenizer, self._settings = corpus, tokenizer, settings
         self._folder, self._row_tokens = as_path(dataset) / TOKENIZER, row_tokens
 
-    def encode(self, conversation: Conversation) -> Told:
-        """The tokens of a conversation.
+    def encode(self, conversations: Sequence[Conversation]) -> list[Told]:
+        """The tokens of conversations, in their order.
 
         Raises:
-          ConfigError: it is a chat, and there is no template.
+          ConfigError: one is a chat, and there is no template.
         """
-        try:
-            sides = self._sides(conversation)
-        except chat.ChatError:
-            return _left_out(UNUSABLE)
-        if not _differ(sides):
+        texts = self._texts([one for one in conversations if one.plain])
+        return [self._told(next(texts) if one.plain else self._chat(one)) for one in conversations]
+
+    def _told(self, sides: list[chat.Encoded] | chat.ChatError) -> Told:
+        if isinstance(sides, chat.ChatError) or not _differ(sides):
             return _left_out(UNUSABLE)
         total, room = sum(len(side.ids) for side in sides), self._row_tokens // len(sides)
         if total > self._row_tokens:
@@ -76,27 +77,33 @@ class Dialogues:
         """Where a document stands, and why its conversation is UNUSABLE."""
         (batch,) = self._corpus.batches(np.array([ordinal]))
         (conversation,) = batch.conversations
-        try:
-            sides = self._sides(conversation) if conversation else []
-        except chat.ChatError as error:
-            return f"{self._corpus.where(ordinal)}: {error}"
-        what = (
-            "nothing of it is to be learnt" if len(sides) < 2 else "its answers are alike, or nothing of one is learnt"
-        )
-        return f"{self._corpus.where(ordinal)}: {what}"
+        why = "nothing of it is to be learnt"
+        if conversation and conversation.chosen:
+            why = "its answers are the same tokens, or nothing of one is to be learnt"
+        if conversation and not conversation.plain and isinstance(found := self._chat(conversation), chat.ChatError):
+            why = str(found)
+        return f"{self._corpus.where(ordinal)}: {why}"
 
-    def _sides(self, conversation: Conversation) -> list[chat.Encoded]:
-        """What is learnt: all of it, or both sides of a pair. Raises ChatError: the template can't write it."""
-        return [self._side(conversation, turns) for turns in conversation.answers()]
-
-    def _side(self, conversation: Conversation, turns: tuple[chat.Message, ...]) -> chat.Encoded:
-        if not conversation.plain:
-            return self._template.encode(turns, self._settings.learn, conversation.tools)
-        prompt, completion = (turn["content"].encode() for turn in turns)
+    def _texts(self, conversations: Sequence[Conversation]) -> Iterator[list[chat.Encoded]]:
+        """Prompt and completion, or both of a pair's, that no template stands around; a batch at once."""
+        answers = [one.answers() for one in conversations]
+        texts = [[turn["content"].encode() for turn in turns] for sides in answers for turns in sides]
         # Apart, so that the boundary falls between two tokens.
-        (head,) = self._tokenizer.encode_arrays([prompt], bos=True)
-        (tail,) = self._tokenizer.encode_arrays([completion], eos=True)
-        return chat.Encoded(np.concatenate([head, tail]), np.arange(len(head) + len(tail)) >= len(head))
+        heads = self._tokenizer.encode_arrays([prompt for prompt, _ in texts], bos=True)
+        tails = self._tokenizer.encode_arrays([completion for _, completion in texts], eos=True)
+        found = (
+            chat.Encoded(np.concatenate([head, tail]), np.arange(len(head) + len(tail)) >= len(head))
+            for head, tail in zip(heads, tails, strict=True)
+        )
+        return (list(itertools.islice(found, len(sides))) for sides in answers)
+
+    def _chat(self, conversation: Conversation) -> list[chat.Encoded] | chat.ChatError:
+        """A chat, or both sides of a pair; or why the template can't write it."""
+        learn, tools = self._settings.learn, conversation.tools
+        try:
+            return [self._template.encode(turns, learn, tools) for turns in conversation.answers()]
+        except chat.ChatError as error:
+            return error
 
     @cached_property
     def _template(self) -> chat.ChatTemplate:

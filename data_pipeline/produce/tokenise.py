@@ -144,8 +144,7 @@ def _encode(tokenizer: Tokenizer, dialogues: Dialogues, batch: Texts) -> Encoded
     words = tokenizer.encode_arrays(texts, bos=True, eos=True)
     lengths = np.fromiter(map(len, words), np.int64, count)
     masks, seconds, lost, kinds = np.full(count, -1), *np.zeros((3, count), np.int64)
-    for i, conversation in told.items():
-        found = dialogues.encode(conversation)
+    for (i, conversation), found in zip(told.items(), dialogues.encode(list(told.values())), strict=True):
         words[i], lengths[i] = np.concatenate([found.ids, _as_words(found.learn)]), len(found.ids)
         seconds[i], lost[i] = found.second, found.lost
         kinds[i] = Kind.PAIR if conversation.chosen else Kind.CONVERSATION
