@@ -15,6 +15,7 @@ import orjson
 PROMPT, COMPLETION = "prompt", "completion"  # the two turns of text that no chat template stands around
 _KEY = "conversation"
 _BEFORE = ("prompt_bytes", "prompt_digest")  # keys that metadata had in its place, once
+_EARLIER = "an earlier maxlm ingested it"
 _BETWEEN = "\n\n"  # turns of a chat; prompt and completion follow one another as they are
 
 Turn = dict[str, Any]  # "role", "content", and what else a template may know; "learn": False is no target
@@ -49,7 +50,8 @@ class Conversation:
     def described(self) -> dict[str, Any]:
         """What the metadata of the document say."""
         said: dict[str, Any] = {
-            "turns": [_without_content(turn) for turn in self.turns],
+            # In a content's place its bytes.
+            "turns": [turn | {"content": len(turn["content"].encode())} for turn in self.turns],
             "digest": _digest(self.text.encode()),
         }
         if self.chosen:
@@ -87,15 +89,15 @@ def read(texts: Sequence[bytes], metadata: Sequence[str | None]) -> list[Convers
         if said is None:
             continue
         if all(f'"{key}"' in said for key in _BEFORE) and orjson.loads(said).keys() >= set(_BEFORE):
-            raise UnreadableError(
-                i, f"an earlier maxlm ingested it ({', '.join(_BEFORE)}), and its prompt would be learnt; ingest anew"
-            )
+            raise UnreadableError(i, f"{_EARLIER} ({', '.join(_BEFORE)}), and its prompt would be learnt; ingest anew")
         if f'"{_KEY}"' not in said:
             continue
         values = orjson.loads(said).get(_KEY)
         if isinstance(values, dict) and "turns" in values:  # else it is another key's value
             if _digest(text) != values.get("digest"):
                 raise EditedError(i)
+            if any("content" not in turn for turn in values["turns"]):
+                raise UnreadableError(i, f"{_EARLIER}, which told its turns' lengths in another way; ingest anew")
             found[i] = _read(text, values)
     return found
 
@@ -104,14 +106,10 @@ def _read(text: bytes, values: dict[str, Any]) -> Conversation:
     plain = values["turns"][0]["role"] == PROMPT
     turns, place = [], 0
     for turn in values["turns"]:
-        content = text[place : place + turn["bytes"]].decode()
-        place += turn["bytes"] + (0 if plain else len(_BETWEEN))
-        turns.append({**{key: value for key, value in turn.items() if key != "bytes"}, "content": content})
+        end = place + turn["content"]
+        turns.append(turn | {"content": text[place:end].decode()})
+        place = end + (0 if plain else len(_BETWEEN))
     return Conversation(tuple(turns), values.get("chosen", 0), values.get("rejected", 0), values.get("tools"))
-
-
-def _without_content(turn: Turn) -> Turn:
-    return {key: value for key, value in turn.items() if key != "content"} | {"bytes": len(turn["content"].encode())}
 
 
 def _digest(text: bytes) -> str:

@@ -13,7 +13,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 TURNS = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "tool"]), "content": TEXTS},
-        optional={"learn": st.just(False), "name": TEXTS},
+        optional={"learn": st.just(False), "name": TEXTS, "bytes": st.integers(0, 9)},
     ),
     min_size=1,
     max_size=5,
@@ -58,5 +58,9 @@ def test_what_an_earlier_version_said():
     with pytest.raises(conversations.UnreadableError, match="its prompt would be learnt; ingest anew") as told:
         conversations.read([b"text", b"question?answer"], said)
     assert told.value.number == 1
+    turns = [{"role": "prompt", "bytes": 9}, {"role": "completion", "bytes": 6}]
+    before = Conversation(({"role": "user", "content": "question?answer"},)).described()["conversation"]
+    with pytest.raises(conversations.UnreadableError, match="turns' lengths in another way; ingest anew"):
+        conversations.read([b"question?answer"], [json.dumps({"conversation": before | {"turns": turns}})])
     others = [json.dumps({"prompt_bytes": 9}), json.dumps({"a": {"prompt_bytes": 9, "prompt_digest": ""}})]
     assert conversations.read([b"question?answer"] * 2, others) == [None] * 2

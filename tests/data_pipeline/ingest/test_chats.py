@@ -161,8 +161,8 @@ def test_what_can_not_be_one(value, reason):
 def test_values_of_parquet():
     said = {**ASSISTANT, "at": datetime(2026, 1, 2), "day": date(2026, 1, 2), "cost": Decimal("1.5")}
     found = row_of({"messages": [USER, said]}, 0, SourceConfig(), lambda: "shown")
-    assert found.metadata["conversation"]["turns"][1] | {"bytes": 1} == {
-        **{"role": "assistant", "bytes": 1},
+    assert found.metadata["conversation"]["turns"][1] == {
+        **{"role": "assistant", "content": 1},
         **{"at": "2026-01-02T00:00:00", "day": "2026-01-02", "cost": "1.5"},
     }
 

@@ -143,6 +143,14 @@ def test_what_is_longer_than_a_row(parts, too_long):
     assert all_lost > room
 
 
+def test_of_a_batch_each_is_as_alone(parts):
+    plain = said(("prompt", "the "), ("completion", "cat"))
+    pair = said(("prompt", "a"), ("completion", "dog"), ("completion", "bird"), chosen=1, rejected=1)
+    chats = [said(("user", text), ("assistant", "b")) for text in ("a", "c")]
+    batch = [chats[0], plain, pair, chats[1], plain]
+    assert encoded(parts, batch) == [encoded(parts, [one])[0] for one in batch]
+
+
 def test_a_pair_that_cutting_makes_alike(parts):
     """As long as both sides say the same, there is nothing to prefer."""
     same = "cat sat " * 9
