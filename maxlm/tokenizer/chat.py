@@ -27,6 +27,7 @@ CHATML = (
 _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 ASSISTANT = "assistant"
 
+_MAX_TOLD = 300  # characters of an error's message
 _NO_DATE = " (blocks would differ from day to day: write a date into a copy of the template)"
 
 Message = dict[str, Any]  # "role", "content", and whatever else the template knows; "learn": False is no target
@@ -134,13 +135,13 @@ class ChatTemplate:
         try:
             return sandbox.rendered(template, {**values, **self._values, "add_generation_prompt": prompt})
         except (UnsafeTemplateError, TemplateError) as error:
-            told = " ".join(str(error).split())
+            told = _told(error)
             raise ChatError(f"{self.where}: {told}{_NO_DATE if 'strftime_now' in told else ''}") from error
         # What an expression of the template raises: none of ours runs in it.
         except (
             TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError,
         ) as error:  # fmt: skip
-            raise ChatError(f"{self.where}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+            raise ChatError(f"{self.where}: {type(error).__name__}: {_told(error)}") from error
 
     def _compiled(self) -> Any:
         """The sandbox and the template of this thread."""
@@ -156,8 +157,7 @@ class ChatTemplate:
             except (TemplateError, UnsafeTemplateError, RecursionError, SyntaxError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
                 where = f"{self.where}, line {line}" if line else self.where
-                told = " ".join(str(error).split()) or "it is too large"
-                raise ConfigError(f"{where}: no chat template: {told}") from error
+                raise ConfigError(f"{where}: no chat template: {_told(error) or 'it is too large'}") from error
         return self._local.compiled
 
     def _shielded(self, value: Any) -> Any:
@@ -196,6 +196,12 @@ class ChatTemplate:
     def _text_ids(self, text: str) -> list[int]:
         plain = text.replace(SHIELD, "")
         return self._tokenizer.encode(plain) if plain else []
+
+
+def _told(error: BaseException) -> str:
+    """An error's message, which may hold a template's, or a person's, words of any length."""
+    words = " ".join(RESERVED.sub("", str(error))[:_MAX_TOLD].split())
+    return "".join(character for character in words if character.isprintable())
 
 
 def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:

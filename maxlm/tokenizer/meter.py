@@ -4,7 +4,7 @@ A turn is about what Python does in a microsecond, so that their limit bounds th
 may be made in that many turns, and by the length of a single text.
 """
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Set, Sized, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
 from typing import Any
 
 from jinja2.utils import Namespace
@@ -15,7 +15,8 @@ _MAX_BITS = 4096
 _CHARACTERS, _ENTRIES = 256, 8  # of a text and of a list, that cost a turn when they are made
 _TOO_LONG = f"it makes a text or list of more than {MAX_CHARACTERS:,}"
 _COMPARED = 4096  # characters against one another that cost a turn
-_HOLDING = (list, tuple, range, Set, KeysView, ValuesView, ItemsView)
+_MOST_LEVELS = 1000  # of lists in lists: Python walks through tuples without a bound of its own when it hashes them
+_HOLDING = (Mapping, list, tuple, range, Set, KeysView, ValuesView, ItemsView)
 
 
 class UnsafeTemplateError(Exception):
@@ -36,6 +37,10 @@ class Meter:
         if self._turns > MAX_TURNS:
             raise UnsafeTemplateError(f"it takes more than {MAX_TURNS:,} turns of loops and calls")
 
+    def handing(self, args: Sequence[Any], named: Mapping[str, Any]) -> None:
+        """A call is about to be made."""
+        self.turn(1 + (len(args) + len(named)) // _ENTRIES)
+
     def each(self, values: Iterator[Any]) -> Iterator[Any]:
         """The same, counted as they come."""
         for value in values:
@@ -54,7 +59,7 @@ class Meter:
         self.turn(len(text) * longest // _COMPARED if isinstance(text, str) else 0)
 
     def made(self, value: Any) -> Any:
-        """`value`, which was made from what was weighed; what comes one by one is counted when it comes."""
+        """`value`, which was made from what was weighed."""
         if isinstance(value, str):
             self.making(len(value))
         elif isinstance(value, int):
@@ -65,7 +70,8 @@ class Meter:
                 raise UnsafeTemplateError(_TOO_LONG)
             self.turn(1 + len(value) // _ENTRIES)
         elif isinstance(value, Iterator):
-            return self.each(value)
+            # At once, and still to be gone through once: Python bears no chain of thousands of generators.
+            return iter(list(self.each(value)))
         return value
 
     def weigh(self, value: Any) -> int:
@@ -74,26 +80,32 @@ class Meter:
         Whoever writes, compares, sorts or hashes a value walks through it in the same way, and of lists in lists that
         walk may have no end.
         """
-        characters, waiting = 0, [value]
-        while waiting:
-            item = waiting.pop()
-            if isinstance(item, str | bytes):
-                characters += len(item)
-                self.making(max(len(item), characters if characters > MAX_CHARACTERS else 0))
-                continue
-            self.turn()
-            if isinstance(item, Mapping):
-                self._room(item, waiting)
-                waiting += item.keys()
-                waiting += item.values()
-            elif isinstance(item, _HOLDING):
-                self._room(item, waiting)
-                waiting += item
-            elif isinstance(item, Namespace):
-                raise UnsafeTemplateError("it takes a namespace for a value")
-        return characters
+        characters, level = 0, [value]
+        for _ in range(_MOST_LEVELS):
+            if not level:
+                return characters
+            below: list[Any] = []
+            for item in level:
+                characters += self._weighed(item, below)
+                if characters > MAX_CHARACTERS:
+                    raise UnsafeTemplateError(_TOO_LONG)
+            level = below
+        raise UnsafeTemplateError(f"it makes more than {_MOST_LEVELS} lists in one another")
 
-    def _room(self, held: Sized, waiting: Sequence[Any]) -> None:
-        """Before the entries of a list stand in line: more than may be counted needn't."""
-        if self._turns + len(held) + len(waiting) > MAX_TURNS:
-            self.turn(len(held) + len(waiting))
+    def _weighed(self, item: Any, below: list[Any]) -> int:
+        """Characters of a value by itself; what it holds is put `below`."""
+        if isinstance(item, str | bytes):
+            self.turn(1 + len(item) // _CHARACTERS)
+            return len(item)
+        self.turn()
+        if isinstance(item, int):
+            return item.bit_length() // 3  # digits
+        if isinstance(item, Namespace):
+            raise UnsafeTemplateError("it takes a namespace for a value")
+        if isinstance(item, _HOLDING):
+            if self._turns + len(item) + len(below) > MAX_TURNS:  # more than may be counted needn't stand in line
+                self.turn(len(item) + len(below))
+            below += item
+            if isinstance(item, Mapping):
+                below += item.values()
+        return 0

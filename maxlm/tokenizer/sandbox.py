@@ -31,6 +31,7 @@ _ATTRIBUTE = {"map": 99, "selectattr": 2, "rejectattr": 2, "sort": 4}  # the arg
 # Methods that may read their text once for each character of what they look for.
 _SEARCHING = {"lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip"}
 _LONG = 256  # characters of a constant that is weighed as a value is
+_TITLED = 2  # characters that cost a turn when words are capitalized
 _NODES = 16  # of a loop's body, or a macro's, that cost a turn each time
 # Filters that take an argument's length alone, or one entry after the other; the others walk through all of it.
 _SHALLOW = {
@@ -134,7 +135,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return "".join(parts)
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore
-        self._meter.turn()
+        self._meter.handing(args, kwargs)
         name, subject = getattr(function, "__name__", ""), getattr(function, "__self__", None)
         if isinstance(function, Macro | Undefined) or isinstance(subject, Generation):
             return super().call(context, function, *args, **kwargs)
@@ -275,16 +276,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         @functools.wraps(function)  # which keeps what Jinja is to hand over
         def watched(*args: Any, **kwargs: Any) -> Any:
-            self._meter.turn()
+            self._meter.handing(args, kwargs)
+            args = tuple(list(arg) if deep and isinstance(arg, Iterator) else arg for arg in args)
+            subject, *others = [arg for arg in args if not isinstance(arg, Environment | Context | EvalContext)]
+            self._meter.weigh([subject if deep else None, others, *kwargs.values()])
             for attribute in (kwargs.get("attribute"), *args[_ATTRIBUTE[name] :][:1]) if name in _ATTRIBUTE else ():
                 if isinstance(attribute, str) and len(attribute) > _MAX_ATTRIBUTE:
                     raise UnsafeTemplateError(f"an attribute's name has more than {_MAX_ATTRIBUTE} characters")
-            if deep:
-                args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
-                given = (arg for arg in args if not isinstance(arg, Environment | Context | EvalContext))
-                self._meter.weigh([*given, *kwargs.values()])
             if name == "trim":
-                self._meter.searching(args[0], (*args[1:], *kwargs.values()))
+                self._meter.searching(subject, (*others, *kwargs.values()))
+            if name == "title":
+                self._meter.turn(len(str(subject)) // _TITLED)
             return self._meter.made(function(*args, **kwargs))
 
         return watched

@@ -198,6 +198,8 @@ def test_names_that_overlap(text):
         ("{{ messages[0] + 1 }}", "TypeError"),
         ("{{ messages[9].content.x }}", "list object has no element 9"),
         ("{% include 'x' %}", "no loader"),
+        ("{{ raise_exception('no\\x1b[2J' ~ 'x' * 4000) }}", r"no\[2Jx{200,300}$"),
+        ("{{ messages[0]['x' * 4000].y }}", "has no attribute 'x{200,300}$"),
         ("{{ strftime_now('%Y') }}", "'strftime_now' is undefined .*write a date into a copy of the template"),
     ],
 )

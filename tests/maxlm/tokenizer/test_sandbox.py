@@ -15,6 +15,17 @@ DOUBLED = (
     "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
     "{% for i in range(60) %}{% set n.y = [n.y, n.y] %}{% endfor %}"
 )
+# Tuples in tuples, too deep for Python to hash; a macro, and a great many named arguments.
+NESTED = (
+    "{% set n = namespace(x=(1,)) %}{% for i in range(4500) %}{% set n.x = "
+    + "(" * 40 + "n.x" + ",)" * 40
+    + " %}{% endfor %}"
+)  # fmt: skip
+MANY = (
+    "{% macro f() %}{{ kwargs | length }}{% endmacro %}{% set d = {"
+    + ",".join(f"'k{i}': 1" for i in range(500))
+    + "} %}"
+)
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
@@ -146,6 +157,19 @@ def test_no_way_out(source):
         "{{ ([n.x] * 99) | tojson(indent=16) }}",
         "{{ 1 | tojson(indent=' ' * 10**6) }}",
         "{{ [1, 2] | tojson(separators=(' ' * 10**6, ':')) }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(30000) %}{% set n.x = n.x | map('string') %}{% endfor %}"
+        "{{ n.x | first + range(99999) | join }}",
+        NESTED + "{% set d = {n.x: 1} %}",
+        NESTED + "{% set d = {}[n.x] %}",
+        NESTED + "{% set d = [{}] | map(attribute=n.x) | list %}",
+        NESTED + "{% set d = [{}] | map(n.x) | list %}",
+        NESTED + "{% set d = [{}] | selectattr(n.x) | list %}",
+        MANY + "{% for i in range(20000) %}{% set x = f(**d) %}{% endfor %}",
+        MANY + "{% for i in range(20000) %}{% set x = namespace(**d) %}{% endfor %}",
+        "{% macro f() %}{{ varargs | length }}{% endmacro %}{% set x = range(99999) | list %}"
+        "{% for i in range(9999) %}{% set z = f(*x) %}{% endfor %}",
+        "{% set x = 2 ** 63 %}{% set x = x ** 64 %}{% set y = [x] * 9000 %}{{ y | join | length }}",
+        "{% for i in range(9) %}{% set x = ('a ' * 1500000) | title %}{% endfor %}",
         "{{ ('a' * 3000000).rfind('ab' + 'a' * 900000) }}",
         "{{ ('a' * 3000000).rpartition('ab' + 'a' * 900000) | length }}",
         "{{ ('a' * 3000000).strip('b' * 900000 + 'a') }}",
