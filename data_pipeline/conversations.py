@@ -6,11 +6,10 @@ can't move the boundaries unnoticed.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 PROMPT, COMPLETION = "prompt", "completion"  # the two turns of text that no chat template stands around
 _KEY = "conversation"
@@ -88,11 +87,11 @@ def read(texts: Sequence[bytes], metadata: Sequence[str | None]) -> list[Convers
     for i, (text, said) in enumerate(zip(texts, metadata, strict=True)):
         if said is None:
             continue
-        if all(f'"{key}"' in said for key in _BEFORE) and orjson.loads(said).keys() >= set(_BEFORE):
+        if all(f'"{key}"' in said for key in _BEFORE) and json.loads(said).keys() >= set(_BEFORE):
             raise UnreadableError(i, f"{_EARLIER} ({', '.join(_BEFORE)}), and its prompt would be learnt; ingest anew")
         if f'"{_KEY}"' not in said:
             continue
-        values = orjson.loads(said).get(_KEY)
+        values = json.loads(said).get(_KEY)
         if isinstance(values, dict) and "turns" in values:  # else it is another key's value
             if _digest(text) != values.get("digest"):
                 raise EditedError(i)

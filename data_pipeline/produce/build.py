@@ -59,7 +59,7 @@ class Builder:
     parts: Parts
     check: Callable[[], None]
     say: Callable[[str], None]
-    _first: "Chosen | None" = None
+    _first: Chosen | None = None
 
     def settle(self, ledger: Ledger) -> None:
         """Chooses the first block's documents, so that it is told what can't be made of them before anything stands.
@@ -94,7 +94,7 @@ class Builder:
         self.parts.clear()
         return manifest
 
-    def _chosen(self, number: int, ledger: Ledger, draw: int) -> "Chosen":
+    def _chosen(self, number: int, ledger: Ledger, draw: int) -> Chosen:
         shape, seed = self._shape(self.info.rows_in(number)), self.config.produce.seed + draw * _NEXT_DRAW
         start = sum(self._block_tokens(before) for before in range(number))
         try:

@@ -13,7 +13,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 TURNS = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "tool"]), "content": TEXTS},
-        optional={"learn": st.just(False), "name": TEXTS, "bytes": st.integers(0, 9)},
+        optional={"learn": st.just(False), "name": TEXTS, "bytes": st.integers()},
     ),
     min_size=1,
     max_size=5,
