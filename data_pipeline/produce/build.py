@@ -202,7 +202,8 @@ class Builder:
         left_out = documents[self.parts.lost(documents) == UNUSABLE]
         if len(left_out):
             first = self._dialogues.why_unusable(int(left_out[0]))
-            self.say(f"{what}: {len(left_out):,} conversations can't be used and are left out; the first: {first}")
+            counted = f"{len(left_out):,} of {len(documents):,} documents"
+            self.say(f"{what}: {counted} are conversations that can't be used, and are left out; the first: {first}")
 
     @property
     def _dialogues(self) -> Dialogues:

@@ -147,7 +147,8 @@ def test_chats_that_the_template_refuses(tmp_path, capsys, template, message):
     assert 0 < manifest.packing.conversations_unusable < manifest.documents
     assert manifest.account.truncated == manifest.packing.conversations_too_long == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert f"block 0: {manifest.packing.conversations_unusable} conversations can't be used and are left out" in told
+    counted = f"{manifest.packing.conversations_unusable} of {manifest.documents} documents"
+    assert f"block 0: {counted} are conversations that can't be used, and are left out" in told
     assert "row group 0, row" in told
     assert "chat_template.jinja: No ones" in told
     show_block(dataset, 0, 0)
