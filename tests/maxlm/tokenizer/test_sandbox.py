@@ -1,5 +1,6 @@
 """Templates of others: what tries to get out, to go on for ever or to grow without bounds ends in an error."""
 
+import re
 import time
 import tracemalloc
 
@@ -183,7 +184,10 @@ def test_no_way_out(source):
 )  # fmt: skip
 def test_no_loop_without_end_and_no_output_without_bounds(source):
     began = time.process_time()
-    tracing = not source.startswith("{% macro") and len(source) < 10_000  # which slows down what is long by itself
+    loops = [int(count) for count in re.findall(r"range\((\d+)\)", source)]
+    tracing = (
+        max(loops, default=0) < 9000 and "macro" not in source and len(source) < 10_000
+    )  # which slows down what is long by itself
     if tracing:
         tracemalloc.start()
     try:
