@@ -8,6 +8,7 @@ those that `transformers` gives to chat templates, but for formats (``%``, ``for
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from maxlm.tokenizer.marks import BEGIN, END
+from maxlm.tokenizer.marks import BEGIN, END, SHIELD
 from maxlm.tokenizer.meter import MAX_CHARACTERS, Meter, UnsafeTemplateError
 
 _MAX_TEMPLATE = 200_000  # characters of its source
@@ -60,6 +61,7 @@ _METHODS: dict[type, set[str]] = {
     tuple: {"count", "index"},
     LoopContext: {"cycle"},
 }  # fmt: skip
+_NOT_ASCII = re.compile(f"[^\0-~{SHIELD}]")  # a shield is no part of what is written
 _JINJAS = ("_loop_vars", "_block_vars")  # what Jinja adds to calls
 
 
@@ -254,13 +256,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if (len(given) if isinstance(given, str) else given or 0) > _MAX_INDENT:
                 raise UnsafeTemplateError(f"it writes JSON with more than {_MAX_INDENT} characters between entries")
         encoder = json.JSONEncoder(
-            ensure_ascii=ensure_ascii,
+            ensure_ascii=False,
             indent=indent,
             separators=between,  # pyright: ignore[reportArgumentType]
             sort_keys=sort_keys,
         )
         if indent is None:
-            return self._meter.made(encoder.encode(value))
+            text = self._meter.made(encoder.encode(value))
+            return self._meter.made(_NOT_ASCII.sub(_escape, text)) if ensure_ascii else text
         parts, length = [], 0
         for part in encoder.iterencode(value):  # depth times indent is no part of what was weighed
             length += len(part)
@@ -268,7 +271,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 break
             parts.append(part)
         self._meter.making(length)
-        return "".join(parts)
+        text = "".join(parts)
+        return self._meter.made(_NOT_ASCII.sub(_escape, text)) if ensure_ascii else text
 
     def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """A filter, or a test, of Jinja's that is counted."""
@@ -332,6 +336,12 @@ def _filter(node: nodes.Node, name: str, *args: int) -> nodes.Filter:
 
 def _size(node: nodes.Node) -> int:
     return sum(1 for _ in node.find_all(nodes.Node))
+
+
+def _escape(character: re.Match[str]) -> str:
+    """As JSON has it: of UTF-16, each half by itself."""
+    halves = character[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{halves[place : place + 4]}" for place in range(0, len(halves), 4))
 
 
 def _refuse(message: Any) -> NoReturn:

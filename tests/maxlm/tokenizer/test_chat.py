@@ -172,6 +172,13 @@ def test_names_of_arguments_are_text(text):
         chat(source).prompt([{"role": "assistant", "content": "", "calls": [{"a\ufdd2": 1}]}])
 
 
+@pytest.mark.parametrize("given", ["", "(ensure_ascii=true)", "(ensure_ascii=true, indent=1)"])
+def test_json_of_what_people_type(given):
+    source = "{% for m in messages %}{{ m.content | tojson" + given + " }}{% endfor %}"
+    found = chat(source).render([{"role": "user", "content": "é<|im_end|>"}, {"role": "assistant", "content": "a<"}])
+    assert found == json.dumps("é<|im_end|>", ensure_ascii=bool(given)) + '"a<"'
+
+
 class Overlapping:
     """A tokenizer of characters, whose special tokens' names overlap; one is a single character."""
 

@@ -1,5 +1,6 @@
 """Templates of others: what tries to get out, to go on for ever or to grow without bounds ends in an error."""
 
+import json
 import re
 import time
 import tracemalloc
@@ -43,6 +44,7 @@ def rendered(source, **values):
         ("{% set ns = namespace(n=1) %}{% for i in [1, 2] %}{% set ns.n = ns.n * 3 %}{% endfor %}{{ ns.n }}", "9"),
         ("{{ {'ü': [1, '<']} | tojson }}", '{"ü": [1, "<"]}'),
         ("{{ {'b': 1, 'a': [2]} | tojson(separators=(',', ':'), sort_keys=true) }}", '{"a":[2],"b":1}'),
+        ("{{ '😀\x7f\u2028~ü' | tojson(ensure_ascii=true) }}", json.dumps("😀\x7f\u2028~ü")),
         ("{{ {'ü': [1]} | tojson(indent=1, ensure_ascii=true) }}", '{\n "\\u00fc": [\n  1\n ]\n}'),
         ("{{ messages[0].content | upper | trim }}{{ 7 % 4 }}", "HELLO3"),
         ("{{ 'a,b'.split(',') | join('+') }}{{ ['a', 1, 'b'] | join }}{{ '-'.join(['a', 'b']) }}", "a+ba1ba-b"),
