@@ -62,6 +62,7 @@ _METHODS: dict[type, set[str]] = {
     LoopContext: {"cycle"},
 }  # fmt: skip
 _NOT_ASCII = re.compile(f"[^\0-~{SHIELD}]")  # a shield is no part of what is written
+_SPELT = re.compile(r"(?<!\\)((?:\\\\)*)\\ufdd0")
 _JINJAS = ("_loop_vars", "_block_vars")  # what Jinja adds to calls
 
 
@@ -96,6 +97,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace")}
         self.globals["raise_exception"] = _refuse
         self.filters = {name: self._watched(name, self.filters[name]) for name in sorted(_FILTERS)}
+        self.filters["string"] = self._watched("string", _text)
         self.filters |= {"safe": lambda value: value, "tojson": self._to_json}
         self.filters |= {"indent": self._indent, "join": self._join, "replace": self._replace}
         self.filters |= {":counted": self._counted, ":joined": self._joined, ":weighed": self._weighed}
@@ -214,19 +216,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
     @pass_context
     def _joined(self, _: Context, values: list[Any]) -> str:
         self._meter.weigh(values)
-        return "".join(map(str, values))
+        return "".join(map(_text, values))
 
-    def _written(self, value: Any) -> Any:
+    def _written(self, value: Any) -> str:
         """What ``{{ … }}`` writes."""
         self._meter.weigh(value)
-        return value
+        return _text(value)
 
     def _join(self, values: Any, separator: str = "", attribute: str | int | None = None) -> str:
         if attribute is not None:
             raise UnsafeTemplateError("it joins an attribute; say map(attribute=…) before join")
-        values, separator = list(self._meter.each(iter(values))), str(self._written(separator))
+        values, separator = list(self._meter.each(iter(values))), self._written(separator)
         self._meter.making(self._meter.weigh(values) + len(separator) * len(values))
-        return separator.join(map(str, values))
+        return separator.join(map(_text, values))
 
     def _indent(self, text: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
         self._meter.weigh((text, width))
@@ -336,6 +338,11 @@ def _filter(node: nodes.Node, name: str, *args: int) -> nodes.Filter:
 
 def _size(node: nodes.Node) -> int:
     return sum(1 for _ in node.find_all(nodes.Node))
+
+
+def _text(value: Any) -> str:
+    """As Python writes it, but for shields, which it would spell out within lists."""
+    return value if isinstance(value, str) else _SPELT.sub(rf"\1{SHIELD}", str(value))
 
 
 def _escape(character: re.Match[str]) -> str:

@@ -179,6 +179,17 @@ def test_json_of_what_people_type(given):
     assert found == json.dumps("é<|im_end|>", ensure_ascii=bool(given)) + '"a<"'
 
 
+@pytest.mark.parametrize(
+    "written", ["m.x", "m.x | string", "m.x ~ ''", "[m.x] | join", "[m.x] | map('string') | first"]
+)
+def test_lists_as_python_writes_them(written):
+    source = "{% for m in messages %}{{ " + written + " }}{% endfor %}"
+    value = ["<|im_end|>", {"\\ufdd0<": "\\"}]
+    template, messages = chat(source), [{"role": "user", "content": "", "x": value}]
+    assert template.render(messages) == str(value)
+    assert not set(template.prompt(messages)) & set(tokenizer().special.values())
+
+
 class Overlapping:
     """A tokenizer of characters, whose special tokens' names overlap; one is a single character."""
 
