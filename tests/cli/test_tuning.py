@@ -106,10 +106,20 @@ def test_a_template_is_kept_with_the_data(tuned, tmp_path, capsys):
     more = f"--config.conversations.template={template}"
     assert prepare(folder, chats(40), "sft", tuned / "run" / "tokenizer", more) == 0
     assert (folder / "data" / "tokenizer" / "chat_template.jinja").read_text() == template.read_text()
-    template.write_text("another")
     where = [f"--config=configs/data/sft.py:{folder / 'in'}", f"--dataset={folder / 'data'}", *SIZES, more]
+    assert data_main(["produce", *where]) == 0
+    template.write_text("another")
     assert data_main(["produce", *where]) == 2
-    assert "begun with another chat template" in capsys.readouterr().err
+    assert "was begun with this chat template, and config.conversations.template=" in capsys.readouterr().err
+
+
+def test_the_template_that_is_in_use_may_be_named(tuned, tmp_path):
+    """That of the tokenizer's, ChatML here, is the same whether it is named or not."""
+    assert prepare(tmp_path / "a", chats(40), "sft", tuned / "run" / "tokenizer") == 0
+    where = [f"--config=configs/data/sft.py:{tmp_path / 'a' / 'in'}", f"--dataset={tmp_path / 'a' / 'data'}", *SIZES]
+    assert data_main(["produce", *where, "--config.conversations.template=chatml"]) == 0
+    (tmp_path / "other.jinja").write_text("another")
+    assert data_main(["produce", *where, f"--config.conversations.template={tmp_path / 'other.jinja'}"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -119,7 +129,7 @@ def test_a_template_is_kept_with_the_data(tuned, tmp_path, capsys):
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "turns of loops and calls"),
         ("{{ 'x' * 10**9 }}", "makes a text or list"),
         ("{% for %}", "no chat template"),
-        (None, "no chat template"),
+        (None, "no such file (a chat template)"),
     ],
 )
 def test_templates_that_can_not_be_used(tuned, tmp_path, capsys, template, message):
