@@ -1,6 +1,7 @@
 """The decoder against a second one, written here in float64 NumPy, and the properties that training rests on."""
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -252,6 +253,22 @@ def test_parameters_for_generation_keep_their_split(matmul, matrices):
             np.testing.assert_array_equal(leaf, whole[i].astype(dtype))
             assert leaf.dtype == dtype
             assert leaf.sharding.shard_shape(leaf.shape) == whole.sharding.shard_shape(whole.shape)[1:]
+
+
+def test_a_token_is_summed_up_twice_a_layer():
+    """On tensor=2, one token a row: after attention's and the MLP's last product, and after the lookup."""
+    config, mesh = tiny.model(), tiny.mesh(tensor=2)
+    function = DecoderFunction(config)
+    params = jax.device_put(_params(config), param_shardings(mesh, function.param_axes()))
+
+    def step(params, cache, tokens_BT, positions_BT):
+        return function.bind(params)(tokens_BT, positions_BT, jnp.ones_like(tokens_BT), cache)
+
+    with jax.set_mesh(mesh):
+        held, cache = jax.jit(function.for_generation)(params), empty_cache(config, 2, 16)
+        tokens_BT = np.zeros((2, 1), np.int32)
+        text = jax.jit(step).lower(held, cache, tokens_BT, tokens_BT).compile().as_text()
+    assert len(re.findall(r"= \S+ all-reduce(?:-start)?\(", text)) == 2 * config.num_layers + 1
 
 
 def test_bfloat16_stays_near_float32():
