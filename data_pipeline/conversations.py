@@ -6,14 +6,15 @@ can't move the boundaries unnoticed.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 PROMPT, COMPLETION = "prompt", "completion"  # the two turns of text that no chat template stands around
 _KEY = "conversation"
+_BEFORE = ("prompt_bytes", "prompt_digest")  # keys that metadata had in its place, once
+_EARLIER = "an earlier maxlm ingested it"
 _BETWEEN = "\n\n"  # turns of a chat; prompt and completion follow one another as they are
 
 Turn = dict[str, Any]  # "role", "content", and what else a template may know; "learn": False is no target
@@ -48,7 +49,8 @@ class Conversation:
     def described(self) -> dict[str, Any]:
         """What the metadata of the document say."""
         said: dict[str, Any] = {
-            "turns": [_without_content(turn) for turn in self.turns],
+            # In a content's place its bytes.
+            "turns": [turn | {"content": len(turn["content"].encode())} for turn in self.turns],
             "digest": _digest(self.text.encode()),
         }
         if self.chosen:
@@ -56,31 +58,45 @@ class Conversation:
         return {_KEY: said | ({"tools": self.tools} if self.tools else {})}
 
 
-class EditedError(Exception):
-    """A text is not what was said any more. `number`: which of the texts."""
+class UnreadableError(Exception):
+    """Who said what in a text can't be told. `number`: in which of the texts."""
+
+    def __init__(self, number: int, why: str):
+        super().__init__(why)
+        self.number = number
+
+
+class EditedError(UnreadableError):
+    """A text is not what was said any more."""
 
     def __init__(self, number: int):
         super().__init__(
+            number,
             "the text was edited, and who said what can't be told any more; keep recipes, segments and "
-            "decontamination by cutting away from the domains of such documents"
+            "decontamination by cutting away from the domains of such documents",
         )
-        self.number = number
 
 
 def read(texts: Sequence[bytes], metadata: Sequence[str | None]) -> list[Conversation | None]:
     """The conversation that each text is, or None.
 
     Raises:
-      EditedError: a text is not what its metadata say was said.
+      UnreadableError: a text is not what its metadata say was said (EditedError), or an earlier maxlm wrote these.
     """
     found: list[Conversation | None] = [None] * len(texts)
     for i, (text, said) in enumerate(zip(texts, metadata, strict=True)):
-        if said is None or f'"{_KEY}"' not in said:
+        if said is None:
             continue
-        values = orjson.loads(said).get(_KEY)
+        if all(f'"{key}"' in said for key in _BEFORE) and json.loads(said).keys() >= set(_BEFORE):
+            raise UnreadableError(i, f"{_EARLIER} ({', '.join(_BEFORE)}), and its prompt would be learnt; ingest anew")
+        if f'"{_KEY}"' not in said:
+            continue
+        values = json.loads(said).get(_KEY)
         if isinstance(values, dict) and "turns" in values:  # else it is another key's value
             if _digest(text) != values.get("digest"):
                 raise EditedError(i)
+            if any("content" not in turn for turn in values["turns"]):
+                raise UnreadableError(i, f"{_EARLIER}, which told its turns' lengths in another way; ingest anew")
             found[i] = _read(text, values)
     return found
 
@@ -89,14 +105,10 @@ def _read(text: bytes, values: dict[str, Any]) -> Conversation:
     plain = values["turns"][0]["role"] == PROMPT
     turns, place = [], 0
     for turn in values["turns"]:
-        content = text[place : place + turn["bytes"]].decode()
-        place += turn["bytes"] + (0 if plain else len(_BETWEEN))
-        turns.append({**{key: value for key, value in turn.items() if key != "bytes"}, "content": content})
+        end = place + turn["content"]
+        turns.append(turn | {"content": text[place:end].decode()})
+        place = end + (0 if plain else len(_BETWEEN))
     return Conversation(tuple(turns), values.get("chosen", 0), values.get("rejected", 0), values.get("tools"))
-
-
-def _without_content(turn: Turn) -> Turn:
-    return {key: value for key, value in turn.items() if key != "content"} | {"bytes": len(turn["content"].encode())}
 
 
 def _digest(text: bytes) -> str:

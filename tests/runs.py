@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train as train_tokenizer
+from tests import forked
 from tests.synthetic import make_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,11 +45,9 @@ def command(line: list[str], module: str = "maxlm.cli.main") -> list[str]:
     return [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", *line]
 
 
-def maxlm(*line: str, devices: int = 1, **options) -> subprocess.CompletedProcess[str]:
-    """Runs `maxlm …` to its end."""
-    return subprocess.run(
-        command(list(line)), env=environment(devices), cwd=ROOT, capture_output=True, text=True, timeout=300, **options
-    )
+def maxlm(*line: str, devices: int = 1, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs `maxlm …` to its end, in a process of its own; `typed` is its input."""
+    return forked.run("maxlm.cli.main", list(line), environment(devices), ROOT, typed)
 
 
 def maxlm_data(*line: str, **options) -> subprocess.CompletedProcess[str]:

@@ -76,8 +76,9 @@ class Bench:
         folder = self.scratch / str(self.blocks)
         folder.mkdir()
         with closing(make_crew(self.config, folder, self.info, self.corpus, self.tokenizer, lambda: None)) as crew:
+            parts = Parts(self.corpus, crew, self.config.produce.parts)
             builder = Builder(
-                self.config, folder, self.info, self.corpus, Parts(self.corpus, crew, self.config.produce.parts)
+                self.config, folder, self.info, self.corpus, self.tokenizer, parts, lambda: None, lambda _: None
             )
             manifest = builder.block(0, self._ledger(self.blocks))
         self.blocks += 1

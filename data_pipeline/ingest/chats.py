@@ -12,7 +12,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipeline.conversations import COMPLETION, PROMPT, Conversation, Turn
 
@@ -35,7 +35,22 @@ class RefusedError(Exception):
     """A row that is meant as a conversation and can't be one; the message is the reason that its quarantine names."""
 
 
-def conversation_of(row: Mapping[str, Any]) -> Conversation | None:
+class Found(NamedTuple):
+    """A row's conversation."""
+
+    conversation: Conversation
+    keys: frozenset[str]  # of KEYS, those that it was made of
+
+
+class _Asked(NamedTuple):
+    """What a row's answer follows, or, of a list of messages, all of them."""
+
+    turns: list[Turn]
+    keys: tuple[str, ...]
+    answer: str = ""  # the key of the answer that isn't among the turns
+
+
+def conversation_of(row: Mapping[str, Any]) -> Found | None:
     """The conversation that a row of KEYS holds; None: it holds none.
 
     Raises:
@@ -44,32 +59,38 @@ def conversation_of(row: Mapping[str, Any]) -> Conversation | None:
     row = {key: value for key, value in row.items() if value is not None}
     if "chosen" in row and "rejected" in row:
         return _pair(row)
-    if (before := _asked(row)) is None:
+    if (asked := _asked(row)) is None:
         return None
-    last = before[-1]["role"] if before else ""
-    if PROMPT in row and COMPLETION in row:
-        before = _context(before) + _said(row[COMPLETION], COMPLETION if last == PROMPT else _ASSISTANT)
-    elif "output" in row and "instruction" in row:
-        before += _said(row["output"], _ASSISTANT)
-    learnt = [turn for turn in before if turn["role"] in (_ASSISTANT, COMPLETION) and turn.get("learn", True)]
+    turns = asked.turns
+    if asked.answer == COMPLETION:
+        plain = turns and turns[-1]["role"] == PROMPT
+        turns = _context(turns) + _said(row[COMPLETION], COMPLETION if plain else _ASSISTANT)
+    elif asked.answer:
+        turns = turns + _said(row[asked.answer], _ASSISTANT)
+    learnt = [turn for turn in turns if turn["role"] in (_ASSISTANT, COMPLETION) and turn.get("learn", True)]
     if not any(turn["content"].strip() or len(turn) > 2 for turn in learnt):
         raise RefusedError("no_completion")
-    return Conversation(tuple(before), tools=_tools(row))
+    keys = frozenset((*asked.keys, asked.answer, "tools"))
+    return Found(Conversation(tuple(turns), tools=_tools(row)), keys)
 
 
-def _pair(row: Mapping[str, Any]) -> Conversation | None:
-    before = _asked(row)
-    if before is None:
+def _pair(row: Mapping[str, Any]) -> Found | None:
+    answers = [row[name] for name in ("chosen", "rejected")]
+    asked = None if all(map(_is_whole, answers)) else _asked(row)
+    if asked is None:
         if isinstance(row["chosen"], str) and not _TRANSCRIPT.match(row["chosen"]):
             return None  # two texts, whatever they are
-        sides = [_transcript(row[name]) for name in ("chosen", "rejected")]
+        sides = [_transcript(answer) for answer in answers]
         count = 0
         while all(len(side) > count + 1 for side in sides) and sides[0][count] == sides[1][count]:
             count += 1
         before, sides = sides[0][:count], [side[count:] for side in sides]
+        if before and before[0]["role"] == "user":
+            before = _system(row) + before
     else:
+        before = asked.turns
         role = COMPLETION if before and before[-1]["role"] == PROMPT else _ASSISTANT
-        sides = [_said(row[name], role) for name in ("chosen", "rejected")]
+        sides = [_said(answer, role) for answer in answers]
     if not before:
         raise RefusedError("no_prompt")
     if any(not side or not side[-1]["content"].strip() for side in sides):
@@ -79,20 +100,36 @@ def _pair(row: Mapping[str, Any]) -> Conversation | None:
     chosen, rejected = sides
     if chosen == rejected:
         raise RefusedError("same_answers")
-    return Conversation((*_context(before), *chosen, *rejected), len(chosen), len(rejected), _tools(row))
+    keys = frozenset(("chosen", "rejected", "tools", *(asked.keys if asked else ("system",))))
+    return Found(Conversation((*_context(before), *chosen, *rejected), len(chosen), len(rejected), _tools(row)), keys)
 
 
-def _asked(row: Mapping[str, Any]) -> list[Turn] | None:
-    """The turns that a row's answer follows, or, of a list of messages, all of them; None: the row has none."""
-    system = [{"role": "system", "content": _text(row["system"])}] if row.get("system") else []
+def _is_whole(answer: Any) -> bool:
+    """Whether an answer holds what was asked too, whatever stands beside it: a list that begins with who asks."""
+    if not isinstance(answer, list) or not answer or not isinstance(answer[0], dict):
+        return False
+    role = answer[0].get("role", answer[0].get("from"))
+    return isinstance(role, str) and ROLES.get(role.lower()) in ("system", "developer", "user")
+
+
+def _system(row: Mapping[str, Any]) -> list[Turn]:
+    return [{"role": "system", "content": _text(row["system"])}] if row.get("system") else []
+
+
+def _asked(row: Mapping[str, Any]) -> _Asked | None:
+    """None: the row has none."""
+    system = _system(row)
     for name in ("messages", "conversations"):
         if name in row:
-            return system + _turns(row[name])
+            return _Asked(system + _turns(row[name]), (name, "system"))
     if "instruction" in row and ({"output", "instances", "chosen"} & row.keys()):
-        return system + _instructed(row)
+        answer = "output" if "output" in row and "instances" not in row and "chosen" not in row else ""
+        keys = ("instruction", "input", "instances", "history", "system")
+        return _Asked(system + _instructed(row), keys, answer)
     if PROMPT in row and ({COMPLETION, "chosen"} & row.keys()):
         plain = not system and all(_is_text(row[key]) for key in (COMPLETION, "chosen", "rejected") if key in row)
-        return system + _said(row[PROMPT], PROMPT if plain else "user")
+        answer = COMPLETION if COMPLETION in row else ""
+        return _Asked(system + _said(row[PROMPT], PROMPT if plain else "user"), (PROMPT, "system"), answer)
     return None
 
 

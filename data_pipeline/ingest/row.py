@@ -12,6 +12,9 @@ from uuid import UUID
 from data_pipeline.config import SourceConfig
 from data_pipeline.conversations import Conversation
 from data_pipeline.ingest import chats
+from maxlm.errors import DataError
+from maxlm.paths import parse_json
+from maxlm.tokenizer.marks import RESERVED
 
 TEXT_KEYS = ("text", "content", "completion")  # looked for in this order where a source names none
 LABELS = ("source", "domain", "language")  # columns that a row may bring along
@@ -58,11 +61,14 @@ def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], st
         if isinstance(found, str):
             labels[name] = found
     try:
-        conversation = _conversation(value, source)
+        found = _conversation(value, source)
+        more = _described(found.conversation) if found else {}
     except chats.RefusedError as error:
         return Bad(number, str(error), sample(shown()))
-    if conversation is not None:
-        text, keys = conversation.text, [source.columns.get(key, key) for key in chats.KEYS]
+    except (TypeError, ValueError, RecursionError, DataError):  # values that JSON can't hold, or too deep in each other
+        return Bad(number, "conversation_not_json", sample(shown()))
+    if found:
+        text, keys = found.conversation.text, [source.columns.get(key, key) for key in found.keys]
     else:
         keys = text_keys(source) or [key for key in TEXT_KEYS if value.get(key) is not None][:1]
         texts = [_find(value, key) for key in keys]
@@ -74,13 +80,34 @@ def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], st
         text = "\n\n".join(parts)
     if has_lone_surrogate(text) or any(map(has_lone_surrogate, labels.values())):
         return Bad(number, "invalid_unicode", sample(shown()))
-    more = conversation.described() if conversation is not None else {}
-    if more and has_lone_surrogate(json.dumps(more, ensure_ascii=False)):
-        return Bad(number, "invalid_unicode", sample(shown()))
     return Row(number, text, **labels, metadata=_metadata(value, source, keys) | more)
 
 
-def _conversation(value: dict[str, Any], source: SourceConfig) -> Conversation | None:
+def _described(conversation: Conversation) -> dict[str, Any]:
+    """What metadata say of a conversation, as JSON gives it back.
+
+    Raises:
+      RefusedError: a text in it that none can be.
+      TypeError, ValueError, RecursionError, DataError: values that JSON can't hold.
+    """
+    if has_lone_surrogate(conversation.text):
+        raise chats.RefusedError("invalid_unicode")
+    told = json.dumps(conversation.described(), ensure_ascii=False, allow_nan=False, default=_plain_or_none)
+    if has_lone_surrogate(told):
+        raise chats.RefusedError("invalid_unicode")
+    if not conversation.plain and (RESERVED.search(told) or RESERVED.search(conversation.text)):
+        raise chats.RefusedError("reserved_character")  # no template could write it
+    return parse_json(told.encode(), "", "a conversation")
+
+
+def _plain_or_none(item: Any) -> Any:
+    """For values that JSON has no form of."""
+    if (plain := _plain(item)) is None:
+        raise TypeError(type(item).__name__)
+    return plain
+
+
+def _conversation(value: dict[str, Any], source: SourceConfig) -> chats.Found | None:
     """The conversation that a row is; None: it, or its source, has none.
 
     Where a source names columns of one, they are what its rows hold; else a row that has them, and no other text, is

@@ -53,7 +53,7 @@ class Corpus:
         """The texts of `ordinals` (ascending, each once), about a megabyte at a time, in their order.
 
         Raises:
-          DataError: a partition vanished or was damaged since it was indexed, or the text of a conversation was edited.
+          DataError: a partition vanished or was damaged since it was indexed, or a conversation can't be told any more.
         """
         firsts = self.index.row_groups
         bounds = np.searchsorted(ordinals, firsts)
@@ -72,7 +72,7 @@ class Corpus:
             return [None] * len(texts)
         try:
             return conversations.read(texts, table.column("metadata").to_pylist())
-        except conversations.EditedError as error:
+        except conversations.UnreadableError as error:
             raise DataError(f"{self.where(int(ordinals[error.number]))}: {error}") from error
 
     def part(self, ordinals: np.ndarray, parts: int) -> np.ndarray:

@@ -27,6 +27,14 @@ def in_random_order(
     return Selection(index, Rules(codes, np.ones(names, np.int64), among, Order()), unused, seed, 0, None, workers)
 
 
+class FruitlessError(Exception):
+    """The documents of a group were looked through, and none has tokens. `documents`: ordinals of some."""
+
+    def __init__(self, documents: np.ndarray):
+        super().__init__("documents without tokens")
+        self.documents = documents
+
+
 class Filling:
     """Takes documents from a selection until budgets in tokens are met."""
 
@@ -43,6 +51,7 @@ class Filling:
 
         Raises:
           DataError: there are not enough documents left.
+          FruitlessError: those of a group have no tokens.
         """
         budgets = budgets.copy()
         groups = np.flatnonzero(budgets).tolist()
@@ -75,13 +84,13 @@ class Filling:
         return np.concatenate(parts), budgets
 
     def upto(self, group: int, tokens: int) -> np.ndarray:
-        """Documents of one group until they hold `tokens`, or all there are."""
+        """Documents of one group until they hold `tokens`, or all there are. Raises FruitlessError: none has tokens."""
         self._selection.prepare({group: self._size(group, tokens)})
         return self._take(_Runs(self._selection.runs(group)), group, tokens)[0]
 
     def _take(self, runs: "_Runs", group: int, budget: int) -> tuple[np.ndarray, int]:
         """Documents until their tokens reach `budget`, and how many tokens are lacking where they end before."""
-        chosen = [np.empty(0, np.int64)]
+        chosen, fruitless = [np.empty(0, np.int64)], 0  # documents since one had tokens
         budget -= runs.over(budget)
         while budget > 0:
             run = runs.peek()
@@ -89,6 +98,9 @@ class Filling:
                 return np.concatenate(chosen), budget
             part = run[: self._enough(run, group, budget)]
             ends = np.cumsum(self._measure(part))
+            fruitless = 0 if ends[-1] else fruitless + len(part)
+            if fruitless > 2 * self._selection.size(group):  # last in one lap, a document may be first in the next
+                raise FruitlessError(part)
             if ends[-1] >= budget:
                 part = part[: int(np.searchsorted(ends, budget)) + 1]
                 runs.left_over = int(ends[len(part) - 1]) - budget

@@ -97,6 +97,10 @@ class Selection:
         self._collect(self._asked)
         return {group: np.concatenate([part.ordinals for part in parts]) for group, parts in self._ready.items()}
 
+    def size(self, group: int) -> int:
+        """Documents of a prepared group, however often they were used."""
+        return int(self._documents[group])
+
     def runs(self, group: int) -> Iterator[np.ndarray]:
         """The documents of a prepared group in order, in runs; they end only where none may be used any more."""
         put_off, seen = _NONE, self._clusters

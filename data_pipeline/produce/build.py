@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,13 +12,13 @@ from data_pipeline.document import BLOCKS, VALIDATION
 from data_pipeline.mix import forecast, schedule
 from data_pipeline.mix.choose import Chooser
 from data_pipeline.mix.corpus import Corpus
-from data_pipeline.mix.fill import Filling, in_random_order
+from data_pipeline.mix.fill import Filling, FruitlessError, in_random_order
 from data_pipeline.mix.forecast import Forecast
 from data_pipeline.mix.ledger import Ledger, Plan
 from data_pipeline.mix.pools import Pools, pools
 from data_pipeline.mix.sizes import domain_ratios
 from data_pipeline.produce import pack
-from data_pipeline.produce.dialogue import Kind
+from data_pipeline.produce.dialogue import UNUSABLE, Dialogues, Kind
 from data_pipeline.produce.pack import Shape
 from data_pipeline.produce.parts import Parts
 from maxlm.blocks.manifest import DatasetInfo, Manifest, Packing, TokenAccount
@@ -29,6 +30,16 @@ from maxlm.tokenizer.base import Tokenizer
 _NEXT_DRAW = 1_000_003  # from the seed of one draw to that of the next
 
 
+class Chosen(NamedTuple):
+    """What a block is to be made of, as the ledger records it."""
+
+    documents: np.ndarray
+    budgets: tuple[int, ...]
+    seed: int
+    by: str
+    stage: str
+
+
 @dataclass
 class Builder:
     """What all blocks of a data set are made from.
@@ -37,6 +48,7 @@ class Builder:
 
     Attributes:
       check: called between steps of the work; what it raises (a signal came) ends it.
+      say: told what a person should know.
     """
 
     config: DataConfig
@@ -46,7 +58,17 @@ class Builder:
     tokenizer: Tokenizer
     parts: Parts
     check: Callable[[], None]
-    _fruitless: int = 0  # documents that were measured since one had tokens
+    say: Callable[[str], None]
+    _first: Chosen | None = None
+
+    def settle(self, ledger: Ledger) -> None:
+        """Chooses the first block's documents, so that it is told what can't be made of them before anything stands.
+
+        Raises:
+          ConfigError, DataError: as `block`.
+        """
+        if ledger.plan(0) is None:
+            self._first = self._chosen(0, ledger, 0)
 
     def block(self, number: int, ledger: Ledger, draw: int = 0) -> Manifest:
         """Makes block `number`. One that was counted before, and whose files are gone, is made of the same documents.
@@ -54,24 +76,35 @@ class Builder:
         `draw`: how often it was to be made anew; each draw has a seed of its own.
 
         Raises:
-          ConfigError: the mixture names what has no documents.
-          DataError: documents are used up as often as they may be.
+          ConfigError: the mixture names what has no documents, or rows would cut conversations.
+          DataError: documents are used up as often as they may be, or none can be used, or some are pairs.
           DiskFullError: no space; nothing of the block remains.
         """
         shape, plan = self._shape(self.info.rows_in(number)), ledger.plan(number)
         if plan is None or number not in ledger.applied():
-            start = sum(self._block_tokens(before) for before in range(number))
-            seed = self.config.produce.seed + draw * _NEXT_DRAW
-            choice = self._chooser.choose(number, start, shape.capacity, ledger, self._measure, self.ratios, seed=seed)
-            groups = self.corpus.index.codes[choice.by]
-            chosen, budgets = self._fitted(choice.documents, choice.budgets, groups, shape, number, seed)
-            plan = ledger.record(number, chosen, tuple(budgets.tolist()), seed, choice.by, choice.stage, draw)
+            first, self._first = self._first, None
+            chosen = first if first and (number, draw) == (0, 0) else self._chosen(number, ledger, draw)
+            documents = chosen.documents
+            plan = ledger.record(number, documents, chosen.budgets, chosen.seed, chosen.by, chosen.stage, draw)
         else:
-            chosen = ledger.documents(number)
-            self.parts.encode(chosen)
-        manifest = self._write(BLOCKS, number, shape, chosen, self.corpus.index.codes[plan.by], plan)
+            documents = ledger.documents(number)
+            self.parts.encode(documents)
+        manifest = self._write(BLOCKS, number, shape, documents, self.corpus.index.codes[plan.by], plan)
+        self._say_unusable(f"block {number}", documents)
         self.parts.clear()
         return manifest
+
+    def _chosen(self, number: int, ledger: Ledger, draw: int) -> Chosen:
+        shape, seed = self._shape(self.info.rows_in(number)), self.config.produce.seed + draw * _NEXT_DRAW
+        start = sum(self._block_tokens(before) for before in range(number))
+        try:
+            choice = self._chooser.choose(number, start, shape.capacity, ledger, self._measure, self.ratios, seed=seed)
+        except FruitlessError as error:
+            raise DataError(self._fruitless(error.documents)) from error
+        groups = self.corpus.index.codes[choice.by]
+        documents, budgets = self._fitted(choice.documents, choice.budgets, groups, shape, number, seed)
+        self._all_pairs(documents, shape)
+        return Chosen(documents, tuple(budgets.tolist()), seed, choice.by, choice.stage)
 
     @property
     def validation_lengths(self) -> list[int]:
@@ -79,9 +112,13 @@ class Builder:
         return sorted({max(self.info.rows_in(block)) for block in range(len(self.info.rows))}, reverse=True)
 
     def validation(self, number: int, length: int) -> Manifest | None:
-        """Makes validation block `number` of the documents held out, in rows of `length`; None where there are none.
+        """Makes validation block `number` of the documents held out, in rows of `length`; None where there are none, or
+        none that can be used.
 
         Every such block holds the same documents.
+
+        Raises:
+          ConfigError, DataError, DiskFullError: as `block`.
         """
         index, produce, row_tokens = self.corpus.index, self.config.produce, self.info.row_format.row_tokens
         held_out = np.flatnonzero(index.held_out)
@@ -95,8 +132,11 @@ class Builder:
             index, codes, count, lambda begin, end: index.held_out[begin:end], produce.seed, produce.workers
         )
         filling = Filling(selection, index.bytes, self.ratios, self._measure)
-        chosen = np.concatenate([filling.upto(domain, int(most[domain])) for domain in np.flatnonzero(most).tolist()])
+        parts = [filling.upto(domain, int(most[domain])) for domain in np.flatnonzero(most).tolist()]
+        chosen = np.concatenate(parts)
         there = np.bincount(codes[chosen], weights=self.parts.tokens(chosen), minlength=count)
+        if not there.any():
+            return None
         budgets = np.minimum(most, there.astype(np.int64))
         shape = self._shape({length: 1})
         kept = self._kept(chosen, codes, budgets)
@@ -142,20 +182,33 @@ class Builder:
         return Shape(self.config.produce.pack, rows, self.config.produce.overlap)
 
     def _measure(self, ordinals: np.ndarray) -> np.ndarray:
-        """Tokens of documents, int64; encodes those that are new.
-
-        Raises:
-          DataError: all are conversations that no row holds: they would be looked through for ever.
-        """
+        """Tokens of documents, int64; encodes those that are new."""
         self.parts.encode(ordinals)
-        tokens = self.parts.tokens(ordinals)
-        self._fruitless = 0 if tokens.any() else self._fruitless + len(ordinals)
-        if self._fruitless > 2 * len(self.corpus):
-            raise DataError(
-                f"{self.corpus.folder}: none of the conversations fits into a row of {self.info.seq_len + 1} tokens; "
-                "raise config.produce.seq_len, or set config.conversations.too_long='cut'"
-            )
-        return tokens
+        return self.parts.tokens(ordinals)
+
+    def _fruitless(self, documents: np.ndarray) -> str:
+        """Why none of a group's documents, of which `documents` are some, can stand in a row."""
+        names = [self.corpus.domains[code] for code in np.unique(self.corpus.domain[documents])]
+        where, lost = f"{self.corpus.folder}: domain {', '.join(names)}", self.parts.lost(documents)
+        if (lost == UNUSABLE).any():
+            why = self._dialogues.why_unusable(int(documents[lost == UNUSABLE][0]))
+            return f"{where}: none of the conversations can be used: {why}"
+        return (
+            f"{where}: none of the conversations fits into a row of {self.info.seq_len + 1} tokens; raise "
+            "config.produce.seq_len, or set config.conversations.too_long='cut'"
+        )
+
+    def _say_unusable(self, what: str, documents: np.ndarray) -> None:
+        left_out = documents[self.parts.lost(documents) == UNUSABLE]
+        if len(left_out):
+            first = self._dialogues.why_unusable(int(left_out[0]))
+            counted = f"{len(left_out):,} of {len(documents):,} documents"
+            self.say(f"{what}: {counted} are conversations that can't be used, and are left out; the first: {first}")
+
+    @property
+    def _dialogues(self) -> Dialogues:
+        row_tokens = self.info.row_format.row_tokens
+        return Dialogues(self.corpus, self.tokenizer, self.config.conversations, self.dataset, row_tokens)
 
     def _fitted(
         self, chosen: np.ndarray, budgets: np.ndarray, groups: np.ndarray, shape: Shape, number: int, seed: int
@@ -207,6 +260,7 @@ class Builder:
         """`groups`: what the plan's budgets are of, for each document of the corpus."""
         folder = as_path(self.dataset) / blocks / f"block-{number:05d}"
         kept, lost = self._kept(chosen, groups, np.array(plan.budgets)), self.parts.lost(chosen)
+        unusable, lost = int((lost == UNUSABLE).sum()), np.maximum(lost, 0)
         pairs = self._all_pairs(chosen, shape)
         with new_block(folder) as publish:
             shard_rows = self.config.produce.shard_rows
@@ -239,6 +293,7 @@ class Builder:
                     *whole.cuts,
                     conversations_too_long=int((lost > 0).sum()),
                     tokens_too_long=int(lost.sum()),
+                    conversations_unusable=unusable,
                 ),
                 pairs=pairs,
             )

@@ -56,6 +56,9 @@ def _table(manifest: Manifest, title: str) -> Table:
         if packing.conversations_too_long:
             lost = f"{packing.conversations_too_long:,}, {packing.tokens_too_long:,} tokens left out"
             table.add_row("conversations longer than a row", lost)
+        if packing.conversations_unusable:
+            why = "the template can't write them, or nothing is to be learnt"
+            table.add_row("conversations left out", f"{packing.conversations_unusable:,}: {why}")
     if manifest.pairs:
         table.add_row("documents are", "pairs: a preferred answer, then the other")
     for label, parts in (("domain", manifest.domain_tokens), ("source", manifest.source_tokens)):

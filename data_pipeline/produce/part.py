@@ -76,7 +76,8 @@ class Part:
         """Encodes documents that are not there yet; what `TokenSpool.add` says of them, int64 `[3, documents]`.
 
         Raises:
-          DataError, ConfigError: a conversation that can't be encoded.
+          DataError: a document can't be read, or a conversation was edited.
+          ConfigError: a chat, and no template.
           DiskFullError: no space for the tokens.
         """
         return self._spool.add(ordinals, self._check)

@@ -55,7 +55,7 @@ class Parts:
         return self._known.find(ordinals)[0]
 
     def lost(self, ordinals: np.ndarray) -> np.ndarray:
-        """Tokens of conversations that no row holds, and that count nowhere else, int64 `[documents]`."""
+        """Tokens of conversations that no row holds, and that count nowhere else; or UNUSABLE. int64 `[documents]`."""
         return self._known.find(ordinals)[1]
 
     def kinds(self, ordinals: np.ndarray) -> np.ndarray:

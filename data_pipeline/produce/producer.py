@@ -56,7 +56,7 @@ def run(config: DataConfig, dataset: PathLike) -> int:
             forecast.check(foretold, config)
             ledger = Ledger(dataset, corpus.digest, len(corpus))
             audit.check(ledger, dataset)
-            _begin(builder, progress)
+            _begin(builder, ledger, progress)
             for _ in _blocks(config, builder, ledger, stop, progress):
                 made += 1
         except Stopped as reason:
@@ -91,11 +91,14 @@ def _opened(config: DataConfig, dataset: PathLike) -> Iterator[tuple[Builder, St
         stop = stack.enter_context(StopSignal())
         crew = stack.enter_context(closing(make_crew(config, dataset, info, corpus, tokenizer, stop.check)))
         parts = Parts(corpus, crew, config.produce.parts)
-        yield Builder(config, dataset, info, corpus, tokenizer, parts, stop.check), stop, progress
+        yield Builder(config, dataset, info, corpus, tokenizer, parts, stop.check, progress.say), stop, progress
 
 
-def _begin(builder: Builder, progress: Progress) -> None:
-    """The validation block, then dataset.json: whoever waits for the latter finds the former."""
+def _begin(builder: Builder, ledger: Ledger, progress: Progress) -> None:
+    """The validation block, then dataset.json: whoever waits for the latter finds the former.
+
+    What can't be made of the documents is told before that: from then on the config is held to what it says now.
+    """
     path = as_path(builder.dataset) / "dataset.json"
     held_out = BlockStore(builder.dataset, VALIDATION) if path.exists() else None
     lengths = builder.validation_lengths
@@ -106,6 +109,7 @@ def _begin(builder: Builder, progress: Progress) -> None:
         if manifest := builder.validation(number, length):
             progress.finished("validation", manifest, 0.0)
     if not path.exists():
+        builder.settle(ledger)
         with naming_full_disk("the description of a data set", path):
             save(path, builder.info)
 

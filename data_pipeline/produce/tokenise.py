@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
     lengths: np.ndarray  # int64 `[documents]`, tokens
     masks: np.ndarray  # int64 `[documents]`, the place of its bitmap; -1: all is learnt
     seconds: np.ndarray  # int64 `[documents]`, the token that begins a pair's second segment; 0: none
-    lost: np.ndarray  # int64 `[documents]`, tokens beyond a row: Told.lost
+    lost: np.ndarray  # int64 `[documents]`, tokens beyond a row, or UNUSABLE: Told.lost
     kinds: np.ndarray  # int64 `[documents]`, as Kind
 
 
@@ -79,7 +79,8 @@ class TokenSpool:
           Of each document its tokens, those that are lost (Told.lost) and its Kind, int64 `[3, documents]`.
 
         Raises:
-          DataError, ConfigError: a conversation that can't be encoded.
+          DataError: a document can't be read, or a conversation was edited.
+          ConfigError: a chat, and no template.
           DiskFullError: no space for the scratch file.
         """
         places, told = [np.empty((4, 0), np.int64)], [np.empty((3, 0), np.int64)]
@@ -143,8 +144,7 @@ def _encode(tokenizer: Tokenizer, dialogues: Dialogues, batch: Texts) -> Encoded
     words = tokenizer.encode_arrays(texts, bos=True, eos=True)
     lengths = np.fromiter(map(len, words), np.int64, count)
     masks, seconds, lost, kinds = np.full(count, -1), *np.zeros((3, count), np.int64)
-    for i, conversation in told.items():
-        found = dialogues.encode(conversation, int(batch.ordinals[i]))
+    for (i, conversation), found in zip(told.items(), dialogues.encode(list(told.values())), strict=True):
         words[i], lengths[i] = np.concatenate([found.ids, _as_words(found.learn)]), len(found.ids)
         seconds[i], lost[i] = found.second, found.lost
         kinds[i] = Kind.PAIR if conversation.chosen else Kind.CONVERSATION

@@ -62,9 +62,10 @@ class Packing:
     tokens_cut: int  # of such documents, tokens behind their first piece: they lost what stood before them
     documents_split: int  # that are longer than the longest row, and so cut by any packer
     tokens_split: int
-    # Longer than a row, and so left out or cut; also those that hold nothing to learn. None are cut otherwise.
-    conversations_too_long: int = 0
+    conversations_too_long: int = 0  # for a row, and so left out or cut; none are cut otherwise
     tokens_too_long: int = 0  # of such conversations, tokens that were; they count as truncated
+    # Left out, and their tokens count nowhere: the template can't write them, or nothing of them is to be learnt.
+    conversations_unusable: int = 0
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,14 @@ class Engine:
         # Some tokenizers have no padding of their own and lend it EOS, which must stay possible.
         for control in {trained.tokenizer.bos_id, trained.tokenizer.pad_id} - {trained.tokenizer.eos_id}:
             self._allowed_V = self._allowed_V.at[control].set(False)
+        self._set_apart = jax.jit(self._decoder.for_generation)
         self._advance = jax.jit(self._advance_fn, donate_argnums=(1, 2))
 
     def _advance_fn(self, params, cache: KVCache, held_BV, tokens_BT, positions_BT, last_B, key):
         """Adds tokens to the cache and draws the one after each row's last real token."""
         decoder = self._decoder.bind(params)
         if held_BV is not None:  # padding stands past the end of the cache
-            rows, real_BT = jnp.arange(len(tokens_BT))[:, None], positions_BT < cache.keys.shape[2]
+            rows, real_BT = jnp.arange(len(tokens_BT))[:, None], positions_BT < cache[0].keys.shape[2]
             held_BV = held_BV.at[rows, jnp.where(real_BT, tokens_BT, held_BV.shape[1])].set(True, mode="drop")
         hidden_BTD, new_cache = decoder(tokens_BT, positions_BT, jnp.ones_like(tokens_BT), cache)
         last_B1D = jnp.take_along_axis(hidden_BTD, last_B[:, None, None], axis=1)
@@ -90,13 +91,13 @@ class Engine:
     def _decode(self, tokens_BT, positions_BT, lengths_B, max_len: int, max_tokens: int, seed: int, ends: Ends, count):
         eos, key, batch = self._trained.tokenizer.eos_id, jax.random.key(seed), len(lengths_B)
         rows, model = rows_sharding(self._trained.mesh), self._trained.config.model
-        cache, held_BV = empty_cache(model, batch, max_len), None
+        params, cache, held_BV = self._set_apart(self.params), empty_cache(model, batch, max_len), None
         if self._sampling.repetition_penalty != 1:
             held_BV = jnp.zeros((batch, model.vocab_size), bool, device=rows)
         last_B, ended_B = lengths_B - 1, np.arange(batch) >= count
         for step in range(max_tokens):
             inputs = jax.device_put((tokens_BT, positions_BT, last_B), rows)
-            cache, held_BV, next_B = self._advance(self.params, cache, held_BV, *inputs, jax.random.fold_in(key, step))
+            cache, held_BV, next_B = self._advance(params, cache, held_BV, *inputs, jax.random.fold_in(key, step))
             chosen_B = np.where(ended_B, eos, np.asarray(next_B))
             for row in np.flatnonzero(~ended_B):
                 ended_B[row] = chosen_B[row] == eos or ends(int(row), int(chosen_B[row]))

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from maxlm.errors import DataError, naming_full_disk
+from maxlm.errors import ConfigError, DataError, naming_full_disk
 from maxlm.interop.decoder_config import config_from_hf, config_to_hf
-from maxlm.interop.decoder_names import MODEL_TYPES, Path, is_stacked, stored_shape, to_ours, to_stored
+from maxlm.interop.decoder_names import LLAMA, MODEL_TYPES, Path, is_stacked, stored_shape, to_ours, to_stored
 from maxlm.interop.tensor_writer import writing
 from maxlm.interop.tensors import Tensors
 from maxlm.models.config import ModelConfig
@@ -19,6 +19,7 @@ from maxlm.models.decoder import DecoderFunction
 from maxlm.paths import PathLike, as_path, read_json, write_json
 
 CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
+_OUT_BIAS: Path = ("layers", "attention", "out_bias")
 SHARD_BYTES = 5 * 10**9  # as transformers cuts them
 
 # A parameter's path, and the layer where it is stacked (else None) -> its values, `[…]` of one layer
@@ -50,6 +51,8 @@ class FolderModel:
         self._layout = MODEL_TYPES[self.model_type][1]
         self._tensors = Tensors(self._folder)
         used = {self._name(path, layer) for path, layer in pieces(self.shapes)}
+        if self.model_type == "llama" and self.config.bias == "qkv":
+            used |= self._zero_biases()
         for name in sorted(used):
             self._tensors.require(name)
         self._refuse_unknown(used)
@@ -59,6 +62,17 @@ class FolderModel:
         name = self._layout.table[".".join(path)].tensor.format(layer)
         short = name.removeprefix(self._layout.optional_prefix)
         return short if name not in self._tensors.names and short in self._tensors.names else name
+
+    def _zero_biases(self) -> set[str]:
+        """The tensors that such a llama has and our decoder has not. Raises ConfigError: one is not zero."""
+        names = {self._name(_OUT_BIAS, layer) for layer in range(self.config.num_layers)}
+        for name in sorted(names):
+            if np.any(self._tensors.read(name, (self.config.embed,))):
+                raise ConfigError(
+                    f"{self._folder}: {name} is not zero: attention_bias without mlp_bias is not supported; "
+                    "biases may be on all products, on none, or on queries, keys and values alone"
+                )
+        return names
 
     def _refuse_unknown(self, used: set[str]) -> None:
         tied = {"lm_head.weight"} if self.config.tie_embeddings else set()
@@ -125,6 +139,7 @@ def save_decoder(
     tokens: Mapping[str, int],
     dtype: str = "float32",
     shard_bytes: int = SHARD_BYTES,
+    qwens_tokenizer: bool = True,
 ) -> None:
     """Writes config.json, generation_config.json and safetensors that transformers, vLLM and `FolderModel` read.
 
@@ -134,13 +149,14 @@ def save_decoder(
       tokens: ids by key: bos_token_id, eos_token_id, pad_token_id.
       dtype: of the weights: float32, bfloat16 or float16.
       shard_bytes: files hold no more, but for a tensor that is larger.
+      qwens_tokenizer: see `model_type_of`.
 
     Raises:
       ConfigError: transformers has no such model.
       DiskFullError: no space left; nothing is left behind.
     """
     folder = as_path(folder)
-    values = config_to_hf(config, max_length, dtype, dict(tokens))
+    values = config_to_hf(config, max_length, dtype, dict(tokens), qwens_tokenizer)
     layout = MODEL_TYPES[values["model_type"]][1]
     shapes = param_shapes(config)
     tensors: dict[str, list[tuple[Path, int | None]]] = {}
@@ -155,12 +171,22 @@ def save_decoder(
     folder.mkdir(parents=True, exist_ok=True)
     with naming_full_disk("a model", folder):
         sizes = {name: shape_of(parts[0][0]) for name, parts in tensors.items()}
+        zeros = _zero_biases_of(config) if values["model_type"] == "llama" else {}
+        sizes |= zeros
         with writing(folder, sizes, dtype, shard_bytes) as writer:
             for name, parts in tensors.items():
                 found = [_folded(config, path, read(path, layer)) for path, layer in parts]
                 writer.write(name, to_stored(layout, parts[0][0], found))
+            for name, shape in zeros.items():
+                writer.write(name, np.zeros(shape, np.float32))
         write_json(folder / GENERATION_FILE, {"_from_model_config": True, **tokens})
         write_json(folder / CONFIG_FILE, values)
+
+
+def _zero_biases_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Tensors that a llama with biases of queries, keys and values has besides, by name: zeros of this shape."""
+    layers = range(config.num_layers if config.bias == "qkv" else 0)
+    return {LLAMA.table[".".join(_OUT_BIAS)].tensor.format(layer): (config.embed,) for layer in layers}
 
 
 def _folded(config: ModelConfig, path: Path, value: np.ndarray) -> np.ndarray:

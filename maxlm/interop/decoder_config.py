@@ -117,10 +117,11 @@ def _llama_fields(values: dict[str, Any], kind: str, where: object) -> dict[str,
 
 
 def _llama_bias(values: dict[str, Any], where: object) -> str:
+    """With attention's alone, that of its output has to be zeros: `FolderModel` looks."""
     attention, mlp = (_flag(values, key, where, False) for key in ("attention_bias", "mlp_bias"))
-    if attention != mlp:
-        raise ConfigError(f"{where}: attention_bias={attention} with mlp_bias={mlp} is not supported: both or none")
-    return "all" if attention else "none"
+    if mlp and not attention:
+        raise ConfigError(f"{where}: mlp_bias without attention_bias is not supported")
+    return "all" if mlp else "qkv" if attention else "none"
 
 
 def _window(values: dict[str, Any], kind: str, num_layers: int, where: object) -> int:
@@ -218,8 +219,12 @@ def _flag(values: dict[str, Any], key: str, where: object, default: bool) -> boo
     return value
 
 
-def model_type_of(config: ModelConfig) -> str:
+def model_type_of(config: ModelConfig, qwens_tokenizer: bool = True) -> str:
     """The family of `transformers` that computes what this decoder does.
+
+    Args:
+      qwens_tokenizer: whether the tokenizer in the folder splits texts as Qwen's does. `transformers` 5 reads that of
+        any qwen2 folder so, whatever it says; a model with another one goes out as a llama whose output bias is zero.
 
     Raises:
       ConfigError: none does; the message names what stands in the way.
@@ -232,7 +237,13 @@ def model_type_of(config: ModelConfig) -> str:
     if config.qk_norm:
         return _checked(config, "qwen3", rotary | {"bias": "none"})
     if config.bias == "qkv":
-        return _checked(config, "qwen2", rotary)
+        if qwens_tokenizer:
+            return _checked(config, "qwen2", rotary)
+        if config.sliding_window:
+            raise ConfigError(
+                "config.model.bias='qkv' with a sliding window is a qwen2 to transformers, which would read the "
+                "run's tokenizer as Qwen's and encode texts otherwise than the run does"
+            )
     if config.sliding_window:
         return _checked(config, "mistral", rotary | {"bias": "none"})
     return _checked(config, "llama", rotary)
@@ -247,18 +258,21 @@ def _checked(config: ModelConfig, kind: str, wanted: dict[str, Any]) -> str:
     return kind
 
 
-def config_to_hf(config: ModelConfig, max_length: int, dtype: str, tokens: dict[str, int]) -> dict[str, Any]:
+def config_to_hf(
+    config: ModelConfig, max_length: int, dtype: str, tokens: dict[str, int], qwens_tokenizer: bool = True
+) -> dict[str, Any]:
     """The values of a config.json that transformers, vLLM and `config_from_hf` read.
 
     Args:
       max_length: the longest context, tokens.
       dtype: of the weights.
       tokens: ids by key, bos_token_id and the like.
+      qwens_tokenizer: see `model_type_of`.
 
     Raises:
       ConfigError: transformers has no such model.
     """
-    kind = model_type_of(config)
+    kind = model_type_of(config, qwens_tokenizer)
     values: dict[str, Any] = {
         "architectures": [MODEL_TYPES[kind][0]],
         "model_type": kind,
@@ -282,7 +296,7 @@ def config_to_hf(config: ModelConfig, max_length: int, dtype: str, tokens: dict[
         **_rope_to_hf(config),
     }
     if kind == "llama":
-        values |= {"attention_bias": config.bias == "all", "mlp_bias": config.bias == "all"}
+        values |= {"attention_bias": config.bias != "none", "mlp_bias": config.bias == "all"}
     if kind == "mistral":
         values["sliding_window"] = config.sliding_window
     if kind in ("qwen2", "qwen3"):

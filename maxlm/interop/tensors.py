@@ -1,13 +1,16 @@
 """The tensors of a folder as Hugging Face lays them out: one safetensors file, or shards and an index."""
 
+import json
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from maxlm.errors import ConfigError, DataError
 from maxlm.paths import PathLike, as_path, is_local, is_regular, read_json
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_MAPPED = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 # TensorFlow's names of a norm's weights, still found in old checkpoints such as bert-base-uncased.
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
@@ -119,10 +122,33 @@ class Tensors:
             raise DataError(f"{path}: not a regular file")
         try:
             if is_local(path):
-                return safetensors.safe_open(str(path), "numpy")
+                return _Mapped(path, safetensors.safe_open(str(path), "numpy"))
             return _InMemory(safetensors.numpy.load(path.read_bytes()))
         except (safetensors.SafetensorError, OSError) as error:
             raise DataError(f"{path}: damaged, or no safetensors file ({error})") from error
+
+
+class _Mapped:
+    """A file whose pages the system reads as they are needed, and takes back: the package's tensors would be copies."""
+
+    def __init__(self, path: Any, opened: Any):
+        """`opened`: by safetensors, which has checked the header and keeps it to itself."""
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            self._header = json.loads(file.read(length))
+        self._opened, self._start = opened, 8 + length
+        self._bytes = np.memmap(path, np.uint8, "r")
+
+    def keys(self) -> list[str]:
+        return list(self._opened.keys())
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        entry = self._header[name]
+        if entry["dtype"] not in _MAPPED:
+            return self._opened.get_tensor(name)
+        first, past = entry["data_offsets"]
+        raw = self._bytes[self._start + first : self._start + past]
+        return raw.view(_MAPPED[entry["dtype"]]).reshape(entry["shape"])
 
 
 class _InMemory:

@@ -17,6 +17,11 @@ FILES = (
 )  # fmt: skip
 
 
+_QWENS_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
 def import_tokenizer(source: PathLike, target: PathLike, config: Mapping[str, Any], rows: int) -> Tokenizer:
     """Copies a tokenizer's files and describes them in tokenizer_info.json, so that our commands open them.
 
@@ -103,6 +108,17 @@ def export_tokenizer(source: PathLike, target: PathLike) -> None:
         if values.get("post_processor") is None:
             bos = special_of(read_json(target / SETTINGS_FILE, "settings of a tokenizer"), target)[0]
             write_json(path, values | {"post_processor": _bos_first(bos, tokenizer.bos_id)})
+
+
+def splits_like_qwen(folder: PathLike) -> bool:
+    """Whether a tokenizer normalises and splits texts as Qwen's does: `transformers` makes any qwen2 folder's do so."""
+    path = as_path(folder) / TOKENIZER_FILE
+    values = read_json(path, "a tokenizer") if path.exists() else {}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    match values.get("normalizer"), values.get("pre_tokenizer"):
+        case {"type": "NFC"}, {"type": "Sequence", "pretokenizers": [{"type": "Split"} as split, dict() as rest]}:
+            return split.get("pattern") == {"Regex": _QWENS_WORDS} and rest.items() >= byte_level.items()
+    return False
 
 
 def _bos_first(name: str, bos_id: int) -> dict[str, Any]:

@@ -44,9 +44,13 @@ class Decoder(nnx.Module):
         # Gathered over fsdp before the lookup; else the compiler would replicate the activations to reshard them.
         table_VD = constrain(self.embedding[...].astype(self.config.dtype), "vocab", "act_embed")
         x_BTD = constrain(table_VD[tokens_BT], "batch", "residual_seq", "act_embed")
-        length = tokens_BT.shape[1] if cache is None else cache.keys.shape[2]
+        length = tokens_BT.shape[1] if cache is None else cache[0].keys.shape[2]
         x_BTD, angles = self._placed(x_BTD, positions_BT, length)
-        x_BTD, cache = self._run_layers(x_BTD, Places(positions_BT, segments_BT, angles), cache)
+        places = Places(positions_BT, segments_BT, angles)
+        if cache is None:
+            x_BTD = self._run_layers(x_BTD, places)
+        else:
+            x_BTD, cache = self._run_cached(x_BTD, places, cache)
         hidden_BTD = constrain(self.norm(x_BTD), "batch", "seq", "act_embed")
         if self.config.width_multiplier != 1:  # muP: logits of a wider model would grow with its width (table 8)
             hidden_BTD = hidden_BTD / self.config.width_multiplier
@@ -76,34 +80,42 @@ class Decoder(nnx.Module):
         table_PD = constrain(self.position[...].astype(x_BTD.dtype), "positions", "act_embed")
         return constrain(x_BTD + table_PD[positions_BT], "batch", "residual_seq", "act_embed"), None
 
-    def _run_layers(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
+    def _run_layers(self, x_BTD: jax.Array, places: Places) -> jax.Array:
         config = self.config
         graph, params = nnx.split(self.layers)
 
-        def run(x_BTD: jax.Array, params: Any, places: Places, cache: KVCache | None = None) -> tuple[jax.Array, Any]:
+        def run(x_BTD: jax.Array, params: Any, places: Places) -> jax.Array:
             """Some of the layers in turn, given their stacked parameters."""
 
-            def layer(x_BTD: jax.Array, state: tuple[Any, KVCache | None]) -> tuple[jax.Array, KVCache | None]:
-                params, cache = state
-                return nnx.merge(graph, params)(x_BTD, places, cache)
+            def layer(x_BTD: jax.Array, params: Any) -> tuple[jax.Array, None]:
+                return nnx.merge(graph, params)(x_BTD, places, None)[0], None
 
             loop = jax.lax.scan if config.scan_layers else _unrolled
-            return loop(checkpointed(layer, config.remat), x_BTD, (params, cache))
+            return loop(checkpointed(layer, config.remat), x_BTD, params)[0]
 
         if ways(STAGE) == 1:
-            return run(x_BTD, params, places, cache)
-        assert cache is None, "generation does not split layers between devices"
-        rounds = config.pipeline_microbatches, config.pipeline_repeats
-        return pipeline(lambda *mine: run(*mine)[0], params, x_BTD, places, *rounds), None
+            return run(x_BTD, params, places)
+        return pipeline(run, params, x_BTD, places, config.pipeline_microbatches, config.pipeline_repeats)
+
+    def _run_cached(self, x_BTD: jax.Array, places: Places, cache: KVCache) -> tuple[jax.Array, KVCache]:
+        graph, params = nnx.split(self.layers)
+        written = []
+        for i, layer_cache in enumerate(cache):
+            x_BTD, layer_cache = nnx.merge(graph, _of_layer(params, i))(x_BTD, places, layer_cache)
+            written.append(layer_cache)
+        return x_BTD, tuple(written)
 
 
-def _unrolled(layer: Callable, x: jax.Array, stacked: Any) -> tuple[jax.Array, Any]:
+def _unrolled(layer: Callable, x: jax.Array, stacked: Any) -> tuple[jax.Array, None]:
     """What `lax.scan` does, written out."""
-    outs = []
     for i in range(jax.tree.leaves(stacked)[0].shape[0]):
-        x, out = layer(x, jax.tree.map(lambda leaf, i=i: leaf[i], stacked))
-        outs.append(out)
-    return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
+        x, _ = layer(x, _of_layer(stacked, i))
+    return x, None
+
+
+def _of_layer(params: Any, i: int) -> Any:
+    """A layer's parameters, of stacked ones or of those that `DecoderFunction.for_generation` has set apart."""
+    return jax.tree.map(lambda leaf: leaf[i], params, is_leaf=lambda leaf: isinstance(leaf, tuple))
 
 
 class DecoderFunction(ModuleFunction[Decoder]):
@@ -112,3 +124,15 @@ class DecoderFunction(ModuleFunction[Decoder]):
     def __init__(self, config: ModelConfig):
         self.config = config
         super().__init__(lambda rngs: Decoder(config, rngs=rngs))
+
+    def for_generation(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The same parameters, to be bound for many small steps: matrices in the dtype in which they are multiplied,
+        and those of layers as tuples of one array a layer, where a step would copy each out of a stack.
+        """
+        narrow = self.config.dtype if self.config.matmul == "plain" else None  # fp8 scales what float32 says
+
+        def apart(axes: tuple[str, ...], leaf: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
+            leaf = leaf if narrow is None or axes[-1] == "norm" else leaf.astype(narrow)
+            return tuple(leaf) if axes[0] == "layers" else leaf
+
+        return jax.tree.map(apart, self.param_axes(), params, is_leaf=lambda leaf: isinstance(leaf, tuple))

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 from jax import lax
-from jax.experimental.pallas.ops.gpu import attention as triton_kernel
 
 from maxlm.errors import ConfigError
 from maxlm.models.chunked_attention import chunked_attention
@@ -54,6 +53,9 @@ def triton_attention(
             f"config.model.attention='triton': sequences of {T} tokens are no multiple of 16; take a seq_len that is, "
             "or attention='chunked'"
         )
+    # Here, since it takes half a second, which is a tenth of a start on machines that never need it.
+    from jax.experimental.pallas.ops.gpu import attention as triton_kernel
+
     sizes = triton_kernel.BlockSizes(
         block_q=block, block_k=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
     )

@@ -46,11 +46,11 @@ def xla_attention(
 
 
 def cached_attention(
-    q_BTNH: jax.Array, keys_BSKH: jax.Array, values_BSKH: jax.Array, positions_BT: jax.Array, window: int = 0
+    q_BTNH: jax.Array, keys_BKSH: jax.Array, values_BKSH: jax.Array, positions_BT: jax.Array, window: int = 0
 ) -> jax.Array:
-    """Attention of new tokens over a cache in which position s of a row stands at index s."""
-    reach_BTS = in_reach(positions_BT[:, :, None], jnp.arange(keys_BSKH.shape[1]), window)
-    return masked_attention(q_BTNH, keys_BSKH, values_BSKH, reach_BTS)
+    """Attention of new tokens over a layer's cache, in which position s of a row stands at index s."""
+    reach_BTS = in_reach(positions_BT[:, :, None], jnp.arange(keys_BKSH.shape[2]), window)
+    return masked_attention(q_BTNH, keys_BKSH.swapaxes(1, 2), values_BKSH.swapaxes(1, 2), reach_BTS)
 
 
 KERNELS: dict[str, Kernel] = {

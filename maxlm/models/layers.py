@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from maxlm.models import kernels, rope
-from maxlm.models.cache import KVCache
+from maxlm.models.cache import LayerCache
 from maxlm.models.config import ModelConfig
 from maxlm.models.norms import NORMS, RMSNorm
 from maxlm.models.products import PRODUCTS
@@ -68,7 +68,9 @@ class Attention(nnx.Module):
         self.query_norm = RMSNorm(H, config.norm_eps) if config.qk_norm else None
         self.key_norm = RMSNorm(H, config.norm_eps) if config.qk_norm else None
 
-    def __call__(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
+    def __call__(
+        self, x_BTD: jax.Array, places: Places, cache: LayerCache | None
+    ) -> tuple[jax.Array, LayerCache | None]:
         q_BTNH = self._turned(self._project(x_BTD, self.query, self.query_bias), self.query_norm, places)
         k_BTKH = self._turned(self._project(x_BTD, self.key, self.key_bias), self.key_norm, places)
         v_BTKH = self._project(x_BTD, self.value, self.value_bias)
@@ -100,10 +102,10 @@ def _added(x: jax.Array, bias: nnx.Param | None) -> jax.Array:
     return x if bias is None else x + bias[...].astype(x.dtype)
 
 
-def _write(cache: KVCache, k_BTKH: jax.Array, v_BTKH: jax.Array, positions_BT: jax.Array) -> KVCache:
+def _write(cache: LayerCache, k_BTKH: jax.Array, v_BTKH: jax.Array, positions_BT: jax.Array) -> LayerCache:
     rows = jnp.arange(k_BTKH.shape[0])[:, None]
-    keys = cache.keys.at[rows, positions_BT].set(k_BTKH, mode="drop")
-    return KVCache(keys, cache.values.at[rows, positions_BT].set(v_BTKH, mode="drop"))
+    keys = cache.keys.at[rows, :, positions_BT].set(k_BTKH, mode="drop")
+    return LayerCache(keys, cache.values.at[rows, :, positions_BT].set(v_BTKH, mode="drop"))
 
 
 class SwiGLU(nnx.Module):
@@ -156,7 +158,9 @@ class Block(nnx.Module):
         self.mlp_norm = norm(config.embed, config.norm_eps)
         self.mlp = MLPS[config.mlp_kind](config, rngs=rngs)
 
-    def __call__(self, x_BTD: jax.Array, places: Places, cache: KVCache | None) -> tuple[jax.Array, KVCache | None]:
+    def __call__(
+        self, x_BTD: jax.Array, places: Places, cache: LayerCache | None
+    ) -> tuple[jax.Array, LayerCache | None]:
         attended_BTD, cache = self.attention(self.attention_norm(x_BTD), places, cache)
         x_BTD = constrain(x_BTD + self._share_of(attended_BTD), "batch", "residual_seq", "act_embed")
         made_BTD = self.mlp(self.mlp_norm(x_BTD))

@@ -1,9 +1,9 @@
 """Splash attention: the Pallas kernel for TPUs that jax keeps, with documents, windows and grouped queries."""
 
+import importlib
 from typing import Any
 
 import jax
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 
 from maxlm.errors import ConfigError
 from maxlm.parallel.heads import on_own_heads
@@ -27,13 +27,21 @@ def splash_attention(
     """
 
     def local(q_BTNH, k_BSKH, v_BSKH, segments_BT):
+        splash, _ = _modules()
         kernel = _kernel(q_BTNH.shape[1], q_BTNH.shape[2], window, interpret)
         q_BNTH, k_BKSH, v_BKSH = (x.swapaxes(1, 2) for x in (q_BTNH * q_BTNH.shape[-1] ** -0.5, k_BSKH, v_BSKH))
-        segments = splash_attention_kernel.SegmentIds(segments_BT, segments_BT)
+        segments = splash.SegmentIds(segments_BT, segments_BT)
         out_BNTH: Any = jax.vmap(kernel)(q_BNTH, k_BKSH, v_BKSH, segments)
         return out_BNTH.swapaxes(1, 2)
 
     return on_own_heads(local, q_BTNH, k_BSKH, v_BSKH, segments_BT)
+
+
+def _modules() -> tuple[Any, Any]:
+    """The kernel's, and its masks'. Imported late: that takes a third of a second, also where there is no TPU."""
+    package = "jax.experimental.pallas.ops.tpu.splash_attention"
+    kernel, masks = (importlib.import_module(f"{package}.splash_attention_{part}") for part in ("kernel", "mask"))
+    return kernel, masks
 
 
 def _kernel(length: int, heads: int, window: int, interpret: bool):
@@ -43,13 +51,9 @@ def _kernel(length: int, heads: int, window: int, interpret: bool):
             f"config.model.attention='splash': sequences of {length} tokens are no multiple of {_LANES}; "
             "take a seq_len that is, or attention='chunked'"
         )
-    shape = (length, length)
-    one = (
-        splash_attention_mask.LocalMask(shape, (window - 1, 0), 0)
-        if window
-        else splash_attention_mask.CausalMask(shape)
-    )
-    sizes = splash_attention_kernel.BlockSizes(
+    shape, (splash, masks) = (length, length), _modules()
+    one = masks.LocalMask(shape, (window - 1, 0), 0) if window else masks.CausalMask(shape)
+    sizes = splash.BlockSizes(
         block_q=block,
         block_kv=block,
         block_kv_compute=block,
@@ -58,8 +62,8 @@ def _kernel(length: int, heads: int, window: int, interpret: bool):
         block_kv_dkv_compute=block,
         use_fused_bwd_kernel=True,
     )
-    return splash_attention_kernel.make_splash_mha(
-        splash_attention_mask.MultiHeadMask([one] * heads),
+    return splash.make_splash_mha(
+        masks.MultiHeadMask([one] * heads),
         head_shards=1,
         q_seq_shards=1,
         block_sizes=sizes,

@@ -75,7 +75,12 @@ def free(axes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def constrain(x: jax.Array, *logical: str) -> jax.Array:
-    """Tells the compiler how `x` is split over the mesh in force (`jax.set_mesh`); without a mesh, nothing."""
+    """Tells the compiler how `x` is split over the mesh in force (`jax.set_mesh`); without a mesh, nothing.
+
+    A dimension of one, as the sequence where tokens are written one by one, is not split: the compiler would pad it,
+    sum up the norms of what each device then has of it, and gather it again for every product.
+    """
     if jax.sharding.get_abstract_mesh().empty:
         return x
-    return jax.lax.with_sharding_constraint(x, spec(*logical))
+    parts = (part if size > 1 else None for part, size in zip(spec(*logical), x.shape, strict=True))
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*parts))

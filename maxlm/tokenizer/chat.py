@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from maxlm.errors import ConfigError, UserError
-from maxlm.paths import PathLike, as_path, read_json
+from maxlm.errors import ConfigError, DataError, UserError
+from maxlm.paths import PathLike, as_path, read_json, read_whole
 from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.huggingface import SETTINGS_FILE
+from maxlm.tokenizer.marks import BEGIN, END, RESERVED, SHIELD
 
 TEMPLATE_FILE = "chat_template.jinja"
 CHATML = (
@@ -24,9 +25,10 @@ CHATML = (
     "'<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 _CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
-_SHIELD = "\ufdd0"  # a noncharacter
-_RESERVED = re.compile("[\ufdd0-\ufdd2]")  # and those that mark {% generation %}
 ASSISTANT = "assistant"
+
+_MAX_TOLD = 300  # characters of an error's message
+_NO_DATE = " (blocks would differ from day to day: write a date into a copy of the template)"
 
 Message = dict[str, Any]  # "role", "content", and whatever else the template knows; "learn": False is no target
 Learn = Literal["all", "last"]
@@ -47,25 +49,29 @@ class ChatTemplate:
     """A template, compiled, with the tokenizer whose special tokens it writes. Threads may use it at once.
 
     Attributes:
-      source: the template.
+      source: the template; where: it was found, for errors.
     """
 
     def __init__(self, source: str, tokenizer: Tokenizer, where: object = TEMPLATE_FILE):
         """Raises ConfigError: no template that Jinja understands."""
-        self.source, self._tokenizer, self._where = source, tokenizer, where
+        self.source, self.where, self._tokenizer = source, where, tokenizer
         names = {i: name for name, i in tokenizer.special.items()}
         self._values = {
             f"{kind}_token": names.get(i, "")
             for kind, i in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id), ("pad", tokenizer.pad_id))
         }
         found = sorted(filter(None, tokenizer.special), key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, found)) or r"(?!)")
-        self._beginnings = {name[:end] for name in found for end in range(1, len(name))}
+        # A shield stands behind the first character of a name; behind one of a single character it stands too.
+        written = [re.escape(name) + (f"(?!{SHIELD})" if len(name) == 1 else "") for name in found]
+        self._special = re.compile("|".join(written) or r"(?!)")
+        # Names may overlap, so each is looked for at every place.
+        self._typed = re.compile(f"(?=(?:{'|'.join(map(re.escape, found))}))(.)" if found else r"(?!)", re.DOTALL)
+        self._beginnings = tuple({name[:end] for name in found for end in range(1, len(name))})
         self._local = threading.local()
-        self._compiled()
+        self._looked_for = self._compiled()[0].looked_for(source)  # names of keys, which stay what they are
 
     def __reduce__(self) -> tuple[type, tuple[str, Tokenizer, object]]:
-        return type(self), (self.source, self._tokenizer, self._where)
+        return type(self), (self.source, self._tokenizer, self.where)
 
     def render(self, messages: Sequence[Message], tools: Any = None, prompt: bool = False) -> str:
         """The text that the template writes. `prompt`: with what stands before the model's next answer.
@@ -73,15 +79,15 @@ class ChatTemplate:
         Raises:
           ChatError: it can't be written.
         """
-        return _RESERVED.sub("", self._marked(messages, tools, prompt))
+        return RESERVED.sub("", self._marked(*self._shielded([messages, tools]), prompt=prompt))
 
     def prompt(self, messages: Sequence[Message], tools: Any = None) -> list[int]:
         """The ids that the model continues with its answer. Raises ChatError as `render`."""
-        text = _unmarked(self._marked(messages, tools, prompt=True))[0]
+        text = _unmarked(self._marked(*self._shielded([messages, tools]), prompt=True))[0]
         return self._encode(text, []).ids.tolist()
 
     def encode(self, messages: Sequence[Message], learn: Learn = "all", tools: Any = None) -> Encoded:
-        """A chat's tokens, and which of them are the model's answers: all, or the last one alone.
+        """A chat's tokens, and which of them are the model's answers: all that are learnt, or the last one of these.
 
         The answers are what stands between the template's ``{% generation %}`` and ``{% endgeneration %}``; without
         these, what it writes for a message beyond what it writes as the prompt before it.
@@ -90,10 +96,11 @@ class ChatTemplate:
           ChatError: it can't be written, or the answers can't be told.
         """
         answers = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
-        wanted = [i for i in (answers if learn == "all" else answers[-1:]) if messages[i].get("learn", True)]
+        wanted = [i for i in answers if messages[i].get("learn", True)][0 if learn == "all" else -1 :]
+        messages, tools = self._shielded([messages, tools])
         text, spans = _unmarked(self._marked(messages, tools))
         if spans and len(spans) != len(answers):
-            raise ChatError(f"{self._where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
+            raise ChatError(f"{self.where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
         found = dict(zip(answers, spans, strict=True)) if spans else None
         chosen = [found[i] if found else self._span(messages, i, tools, text) for i in wanted]
         return self._encode(text, chosen)
@@ -111,27 +118,30 @@ class ChatTemplate:
         upto = text if number == len(messages) - 1 else _unmarked(self._marked(messages[: number + 1], tools))[0]
         if not (text.startswith(upto) and upto.startswith(before)):
             raise ChatError(
-                f"{self._where}: writes message {number} otherwise when others follow, so that the answers can't be "
+                f"{self.where}: writes message {number} otherwise when others follow, so that the answers can't be "
                 "told; put {% generation %} and {% endgeneration %} around them in the template, or learn the last "
                 "one alone (config.conversations.learn='last')"
             )
         return len(before), len(upto)
 
     def _marked(self, messages: Sequence[Message], tools: Any = None, prompt: bool = False) -> str:
-        """What the template writes, shields and marks of {% generation %} in it."""
+        """What the template writes of what is shielded, with shields and the marks of {% generation %} in it."""
         from jinja2 import TemplateError
 
         from maxlm.tokenizer.sandbox import UnsafeTemplateError
 
         sandbox, template = self._compiled()
-        values = {"messages": self._shielded(list(messages)), "tools": self._shielded(tools)}
+        values = {"messages": list(messages), "tools": tools}
         try:
             return sandbox.rendered(template, {**values, **self._values, "add_generation_prompt": prompt})
         except (UnsafeTemplateError, TemplateError) as error:
-            raise ChatError(f"{self._where}: {' '.join(str(error).split())}") from error
+            told = _told(error)
+            raise ChatError(f"{self.where}: {told}{_NO_DATE if 'strftime_now' in told else ''}") from error
         # What an expression of the template raises: none of ours runs in it.
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise ChatError(f"{self._where}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        except (
+            TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError,
+        ) as error:  # fmt: skip
+            raise ChatError(f"{self.where}: {type(error).__name__}: {_told(error)}") from error
 
     def _compiled(self) -> Any:
         """The sandbox and the template of this thread."""
@@ -143,25 +153,26 @@ class ChatTemplate:
             sandbox = Sandbox()
             try:
                 self._local.compiled = sandbox, sandbox.compiled(self.source)
-            except (TemplateError, UnsafeTemplateError, RecursionError) as error:
+            # Python itself refuses what it is compiled to: loops nested too deeply, too many alternatives.
+            except (TemplateError, UnsafeTemplateError, RecursionError, SyntaxError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
-                where = f"{self._where}, line {line}" if line else self._where
-                raise ConfigError(f"{where}: no chat template: {' '.join(str(error).split())}") from error
+                where = f"{self.where}, line {line}" if line else self.where
+                raise ConfigError(f"{where}: no chat template: {_told(error) or 'it is too large'}") from error
         return self._local.compiled
 
     def _shielded(self, value: Any) -> Any:
-        """Messages whose texts hold no name of a special token."""
+        """Messages whose texts hold no name of a special token, nor do the names of what they hold."""
         if isinstance(value, dict):
-            return {key: self._shielded(item) for key, item in value.items()}
-        if isinstance(value, list):
+            looked_for = self._looked_for
+            return {key if key in looked_for else self._shielded(key): self._shielded(value[key]) for key in value}
+        if isinstance(value, list | tuple):
             return [self._shielded(item) for item in value]
         if not isinstance(value, str):
             return value
-        if _RESERVED.search(value):
+        if RESERVED.search(value):
             raise ChatError("a message holds U+FDD0, U+FDD1 or U+FDD2, which are no characters")
-        value = self._special.sub(lambda name: name[0][0] + _SHIELD + name[0][1:], value)
-        ends = any(value.endswith(beginning) for beginning in self._beginnings)
-        return value + _SHIELD if ends else value
+        value = self._typed.sub(rf"\1{SHIELD}", value)
+        return value + SHIELD if value.endswith(self._beginnings) else value
 
     def _encode(self, text: str, spans: Sequence[tuple[int, int]]) -> Encoded:
         """The tokens of a text that is shielded; those within `spans` are learnt."""
@@ -183,14 +194,18 @@ class ChatTemplate:
         return ids + self._text_ids(text[place:])
 
     def _text_ids(self, text: str) -> list[int]:
-        plain = text.replace(_SHIELD, "")
+        plain = text.replace(SHIELD, "")
         return self._tokenizer.encode(plain) if plain else []
+
+
+def _told(error: BaseException) -> str:
+    """An error's message, which may hold a template's, or a person's, words of any length."""
+    words = " ".join(RESERVED.sub("", str(error))[:_MAX_TOLD].split())
+    return "".join(character for character in words if character.isprintable())
 
 
 def _unmarked(marked: str) -> tuple[str, list[tuple[int, int]]]:
     """A rendering without the marks of {% generation %}, and where they stood."""
-    from maxlm.tokenizer.sandbox import BEGIN, END
-
     if BEGIN not in marked:
         return marked, []
     text, spans = "", []
@@ -207,6 +222,7 @@ def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
 
     Raises:
       ConfigError: no template that Jinja understands, or none, and the tokenizer lacks the tokens of ChatML.
+      DataError: a file that can't be read.
     """
     folder = as_path(folder)
     if (folder / TEMPLATE_FILE).exists():
@@ -214,10 +230,14 @@ def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
     for name in ("chat_template.json", SETTINGS_FILE):
         values = read_json(folder / name, "settings of a tokenizer") if (folder / name).exists() else {}
         found = values.get("chat_template")
+        if found is None:
+            continue
         if isinstance(found, list):  # several, by name
-            found = next((one.get("template") for one in found if one.get("name") == "default"), None)
-        if isinstance(found, str):
-            return ChatTemplate(found, tokenizer, f"{folder / name}: chat_template")
+            named = [one for one in found if isinstance(one, dict) and one.get("name") == "default"]
+            found = named[0].get("template") if named else None
+        if not isinstance(found, str):
+            raise ConfigError(f"{folder / name}: chat_template: no text, and no list in which one is named 'default'")
+        return ChatTemplate(found, tokenizer, f"{folder / name}: chat_template")
     if lacking := [name for name in _CHATML_TOKENS if name not in tokenizer.special]:
         raise ConfigError(
             f"{folder}: no chat template, and its tokenizer lacks {' and '.join(lacking)}, which ours (ChatML) needs; "
@@ -227,8 +247,8 @@ def chat_template(folder: PathLike, tokenizer: Tokenizer) -> ChatTemplate:
 
 
 def read_template(path: PathLike) -> str:
-    """Raises ConfigError: no such file, or no text."""
+    """Raises DataError: no such file, or no text."""
     try:
-        return as_path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no chat template: {error}") from error
+        return read_whole(path, "a chat template").decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: a chat template is text in UTF-8: {error}") from error

@@ -4,6 +4,7 @@ A checkpoint's item is an OCDBT database with a Zarr array for each leaf, named 
 _METADATA. orbax itself saves and restores whole trees; here a model passes through that no memory holds whole.
 """
 
+import itertools
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from maxlm.paths import PathLike, as_path, is_local, parse_json
 # What is read at least, and compressed at a time; on its way from or to the disk it is in memory several times.
 CHUNK_BYTES = 16 << 20
 _DESCRIPTION, _MOST_DESCRIPTION_BYTES = b"/.zarray", 1 << 16
+_READ_TOGETHER = 2  # chunks
 _KEPT_OPEN = 3  # leaves: queries, keys and values may be read in turn
 _COMPRESSOR = {"id": "zstd", "level": 1}  # as orbax's
 _DICT_KEY = 2  # orbax's number for a key of a dict
@@ -55,7 +57,7 @@ class StoredArrays:
 
     def _read(self, name: str, index: tuple[slice, ...], squeeze: bool = False) -> np.ndarray:
         try:
-            values = np.asarray(self._opened(name)[index].read().result())
+            values = _gathered(self._opened(name)[index])
         except (ValueError, OSError) as error:
             raise CheckpointError(f"{self._folder}: {name} can't be read ({_brief(error)})") from error
         return values[0] if squeeze else values
@@ -77,6 +79,22 @@ class StoredArrays:
                 del self._open[next(iter(self._open))]
             self._open[name] = ts.open(spec, open=True, read=True, context=context).result()
         return self._open[name]
+
+
+def _gathered(array: Any) -> np.ndarray:
+    """The values of a stored array, a few chunks at a time: read at once, each is in memory compressed as well."""
+    values, array = np.empty(array.shape, array.dtype.numpy_dtype), array.translate_to[(0,) * array.rank]
+    steps = [step or size for step, size in zip(array.chunk_layout.read_chunk.shape or (), array.shape, strict=True)]
+    parts = itertools.product(
+        *(
+            [slice(at, min(at + step, size)) for at in range(0, size, step)]
+            for step, size in zip(steps, array.shape, strict=True)
+        )
+    )
+    while some := list(itertools.islice(parts, _READ_TOGETHER)):
+        for part, read in [(part, array[part].read()) for part in some]:
+            values[part] = read.result()
+    return values
 
 
 def described(folder: PathLike) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from maxlm import config as configs
 from maxlm.errors import CheckpointError, ConfigError, DataError
 from maxlm.interop.decoder import CONFIG_FILE, FolderModel, param_shapes, save_decoder
-from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer
+from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer, splits_like_qwen
 from maxlm.paths import PathLike, as_path, read_json, write_json
 from maxlm.tokenizer.extend import Extension, extended_table, extension_of
 from maxlm.tokenizer.load import copy_tokenizer, load_tokenizer
@@ -144,6 +144,7 @@ def export_run(
         max_length=max_length,
         tokens=tokens,
         dtype=dtype,
+        qwens_tokenizer=splits_like_qwen(as_path(workdir) / "tokenizer"),
     )
     export_tokenizer(as_path(workdir) / "tokenizer", folder)
     checkpoints.close()

@@ -69,7 +69,7 @@ def test_the_average_goes_out_too(run, tmp_path):
 
 def test_a_prompt_line(run, capsys):
     line = ["generate", f"--workdir={run / 'run'}", "--interactive", "--max-tokens=8", "--temperature=0"]
-    done = maxlm(*line, input="the quick\n\nfox\n")
+    done = maxlm(*line, typed="the quick\n\nfox\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert main([*line[:2], "--prompt=the quick", *line[3:]]) == 0
     alone = capsys.readouterr().out

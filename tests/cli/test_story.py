@@ -140,17 +140,25 @@ def test_tuned_on_conversations_and_preferences(story, capsys):
     tuned = _tuned(story, "sft", "wide", chats)
     found = {one.domain: one for one in forgetting_of(collect_run(tuned))}
     assert found["chat"].loss[1] < 0.9 * found["chat"].loss[0]
+    adapted = "--config.optimizer.lora_rank=4"
     pairs = [{"prompt": texts.english(rng, 3), "chosen": "ka lo mi", "rejected": "ren to sul"} for _ in range(120)]
-    record = collect_run(_tuned(story, "dpo", "sft", pairs, "--config.train.log_every=1"))
+    record = collect_run(_tuned(story, "dpo", "sft", pairs, "--config.train.log_every=1", adapted))
     metrics, (before, after) = record.metrics, record.validation
     assert metrics[0]["rewards/margin"] == pytest.approx(0, abs=1e-4)  # it begins as its own reference
     assert metrics[-1]["rewards/margin"] > 0
     assert metrics[-1]["rewards/accuracy"] > 0.5
+    assert "loss/preferences" in metrics[-1]
     assert before["validation/rewards/margin"] == 0
     assert after["validation/rewards/margin"] > 0  # of pairs that it was not trained on
     assert after["validation/pairs/likelier"] >= before["validation/pairs/likelier"]
     capsys.readouterr()
-    assert main(["generate", f"--workdir={story / 'dpo'}", "--chat", "--prompt=ka", "--max-tokens=8"]) == 0
+    where = [f"--workdir={story / 'dpo'}", "--temperature=0", "--max-tokens=8"]
+    assert main(["generate", *where, "--chat", "--prompt=ka lo", "--system=mi"]) == 0
+    assert "<|im_" not in capsys.readouterr().out
+    assert main(["generate", *where, "--prompt=ka lo"]) == 0
+    assert capsys.readouterr().out.startswith("ka lo")
+    assert main(["generate", *where, "--prompt=a", "--system=b"]) == 2
+    assert "--system: belongs to --chat" in capsys.readouterr().err
     assert main(["export", f"--workdir={story / 'dpo'}", f"--to={story / 'out' / 'dpo'}"]) == 0
 
 

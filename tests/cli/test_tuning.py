@@ -1,4 +1,4 @@
-"""From conversations to a model that answers, and on to preferences, as typed; and what people get wrong."""
+"""Blocks of conversations and preferences, as typed, and what people get wrong. test_story.py trains on such blocks."""
 
 import json
 import shutil
@@ -8,9 +8,8 @@ import pytest
 
 from data_pipeline import cli
 from maxlm.blocks.reader import BlockStore
-from maxlm.cli.main import main
 from tests import texts
-from tests.runs import TINY, make_tokenised_dataset, maxlm, train_line
+from tests.runs import make_tokenised_dataset
 
 SIZES = (
     "--config.produce.seq_len=127 --config.produce.block_tokens=4096 --config.produce.row_multiple=4 "
@@ -52,64 +51,40 @@ def prepare(folder, rows, config, tokenizer, *more):
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
-    """A run, one that is tuned on chats from there, and one on preferences from there."""
-    folder = tmp_path_factory.mktemp("tuning")
-    done = maxlm(*train_line(make_tokenised_dataset(folder / "text", blocks=1), folder / "run"))
-    assert done.returncode == 0, done.stderr
-    assert prepare(folder / "chats", chats(60), "sft", folder / "run" / "tokenizer") == 0
-    assert prepare(folder / "pairs", pairs(60), "preferences", folder / "run" / "tokenizer") == 0
-    model = [key for key in TINY if "model" in key or "train" in key]
-    frozen, adapted = "--config.optimizer.freeze=('embedding',)", "--config.optimizer.lora_rank=2"
-    for name, data, before, more in (("sft", "chats", "run", adapted), ("dpo", "pairs", "sft", frozen)):
-        line = ["train", f"--config=configs/{name}.py", f"--workdir={folder / name}", f"--from={folder / before}"]
-        line += ["--fresh", f"--config.data.dataset={folder / data / 'data'}", "--config.data.num_blocks=1", *model]
-        done = maxlm(*line, more)
-        assert done.returncode == 0, done.stderr
-    return folder
+def tokenizer(tmp_path_factory):
+    return make_tokenised_dataset(tmp_path_factory.mktemp("tuning"), blocks=1) / "tokenizer"
 
 
-def last_line(workdir):
-    lines = [json.loads(line) for line in (workdir / "metrics" / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "loss" in line][-1]
-
-
-def test_blocks(tuned, capsys):
-    for name, is_pairs in (("chats", False), ("pairs", True)):
-        manifest = BlockStore(tuned / name / "data").verify(0)
+def test_blocks(tokenizer, tmp_path, capsys):
+    for name, rows, is_pairs in (("sft", chats(60), False), ("preferences", pairs(60), True)):
+        assert prepare(tmp_path / name, rows, name, tokenizer) == 0
+        manifest = BlockStore(tmp_path / name / "data").verify(0)
         assert manifest.pairs is is_pairs
         assert 0 < manifest.account.masked < manifest.account.written
-        assert data_main(["inspect", f"--dataset={tuned / name / 'data'}", "--block=0", "-n", "1"]) == 0
+        assert data_main(["inspect", f"--dataset={tmp_path / name / 'data'}", "--block=0", "-n", "1"]) == 0
     assert "pairs: a preferred answer" in capsys.readouterr().out
 
 
-def test_training(tuned):
-    assert {"loss", "loss/chat"} <= last_line(tuned / "sft").keys()
-    assert {"rewards/margin", "rewards/accuracy", "loss/preferences"} <= last_line(tuned / "dpo").keys()
-
-
-def test_answers(tuned, capsys):
-    where = [f"--workdir={tuned / 'dpo'}", "--temperature=0", "--max-tokens=8"]
-    assert main(["generate", *where, "--chat", "--prompt=1: one", "--system=Be brief."]) == 0
-    answer = capsys.readouterr().out
-    assert "1: one" not in answer
-    assert "<|im_end|>" not in answer
-    assert main(["generate", *where, "--prompt=1: one"]) == 0
-    assert capsys.readouterr().out.startswith("1: one")
-    assert main(["generate", *where, "--prompt=a", "--system=b"]) == 2
-    assert "--system: belongs to --chat" in capsys.readouterr().err
-
-
-def test_a_template_is_kept_with_the_data(tuned, tmp_path, capsys):
+def test_a_template_is_kept_with_the_data(tokenizer, tmp_path, capsys):
     template, folder = tmp_path / "mine.jinja", tmp_path / "a"
     template.write_text("{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}")
     more = f"--config.conversations.template={template}"
-    assert prepare(folder, chats(40), "sft", tuned / "run" / "tokenizer", more) == 0
+    assert prepare(folder, chats(40), "sft", tokenizer, more) == 0
     assert (folder / "data" / "tokenizer" / "chat_template.jinja").read_text() == template.read_text()
-    template.write_text("another")
     where = [f"--config=configs/data/sft.py:{folder / 'in'}", f"--dataset={folder / 'data'}", *SIZES, more]
+    assert data_main(["produce", *where]) == 0
+    template.write_text("another")
     assert data_main(["produce", *where]) == 2
-    assert "begun with another chat template" in capsys.readouterr().err
+    assert "was begun with this chat template, and config.conversations.template=" in capsys.readouterr().err
+
+
+def test_the_template_that_is_in_use_may_be_named(tokenizer, tmp_path):
+    """That of the tokenizer's, ChatML here, is the same whether it is named or not."""
+    assert prepare(tmp_path / "a", chats(40), "sft", tokenizer) == 0
+    where = [f"--config=configs/data/sft.py:{tmp_path / 'a' / 'in'}", f"--dataset={tmp_path / 'a' / 'data'}", *SIZES]
+    assert data_main(["produce", *where, "--config.conversations.template=chatml"]) == 0
+    (tmp_path / "other.jinja").write_text("another")
+    assert data_main(["produce", *where, f"--config.conversations.template={tmp_path / 'other.jinja'}"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -119,29 +94,29 @@ def test_a_template_is_kept_with_the_data(tuned, tmp_path, capsys):
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "turns of loops and calls"),
         ("{{ 'x' * 10**9 }}", "makes a text or list"),
         ("{% for %}", "no chat template"),
-        (None, "no chat template"),
+        (None, "no such file (a chat template)"),
     ],
 )
-def test_templates_that_can_not_be_used(tuned, tmp_path, capsys, template, message):
+def test_templates_that_can_not_be_used(tokenizer, tmp_path, capsys, template, message):
     path = tmp_path / "bad.jinja"
     if template is not None:
         path.write_text(template)
     more = f"--config.conversations.template={path}"
-    assert prepare(tmp_path / "a", chats(40), "sft", tuned / "run" / "tokenizer", more) == 2
+    assert prepare(tmp_path / "a", chats(40), "sft", tokenizer, more) == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in told
     assert ".jinja" in told
 
 
-def test_rows_that_are_no_conversations(tuned, tmp_path, capsys):
+def test_rows_that_are_no_conversations(tokenizer, tmp_path, capsys):
     bad = [{"messages": [{"role": "wizard", "content": "x"}]}, {"prompt": "p", "chosen": "a", "rejected": "a"}]
-    assert prepare(tmp_path / "a", [*chats(40), *bad], "sft", tuned / "run" / "tokenizer") == 0
+    assert prepare(tmp_path / "a", [*chats(40), *bad], "sft", tokenizer) == 0
     assert data_main(["inspect", f"--dataset={tmp_path / 'a' / 'data'}", "--quarantine", "-n", "9"]) == 0
     told = capsys.readouterr().out
     assert "unknown_role" in told
     assert "same_answers" in told
 
 
-def test_pairs_among_chats(tuned, tmp_path, capsys):
-    assert prepare(tmp_path / "a", [*chats(40), *pairs(40)], "sft", tuned / "run" / "tokenizer") == 2
+def test_pairs_among_chats(tokenizer, tmp_path, capsys):
+    assert prepare(tmp_path / "a", [*chats(40), *pairs(40)], "sft", tokenizer) == 2
     assert "make a data set of pairs alone" in capsys.readouterr().err

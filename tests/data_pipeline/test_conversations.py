@@ -13,7 +13,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 TURNS = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "tool"]), "content": TEXTS},
-        optional={"learn": st.just(False), "name": TEXTS},
+        optional={"learn": st.just(False), "name": TEXTS, "bytes": st.integers()},
     ),
     min_size=1,
     max_size=5,
@@ -50,3 +50,17 @@ def test_an_edited_text_is_told(text):
     with pytest.raises(conversations.EditedError, match="the text was edited") as told:
         conversations.read([b"question?answer", text.encode()], [said, said])
     assert told.value.number == 1
+
+
+def test_what_an_earlier_version_said():
+    """Prompts that were told in another way would be learnt as if they were answers."""
+    said = [None, json.dumps({"url": "x", "prompt_bytes": 9, "prompt_digest": "0123456789abcdef"})]
+    with pytest.raises(conversations.UnreadableError, match="its prompt would be learnt; ingest anew") as told:
+        conversations.read([b"text", b"question?answer"], said)
+    assert told.value.number == 1
+    turns = [{"role": "prompt", "bytes": 9}, {"role": "completion", "bytes": 6}]
+    before = Conversation(({"role": "user", "content": "question?answer"},)).described()["conversation"]
+    with pytest.raises(conversations.UnreadableError, match="turns' lengths in another way; ingest anew"):
+        conversations.read([b"question?answer"], [json.dumps({"conversation": before | {"turns": turns}})])
+    others = [json.dumps({"prompt_bytes": 9}), json.dumps({"a": {"prompt_bytes": 9, "prompt_digest": ""}})]
+    assert conversations.read([b"question?answer"] * 2, others) == [None] * 2

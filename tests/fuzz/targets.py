@@ -203,6 +203,15 @@ def _make_rows(folder: Path) -> None:
     rows = [
         {"text": "The first text.", "source": "a", "domain": "en", "meta": {"url": "http://x/1", "score": 0.5}},
         {"prompt": "1 + 1 =", "completion": " 2", "language": "en", "ids": [1, 2, 3]},
+        {
+            "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a", "calls": [{"x": {"y": 1}}]},
+            ]
+        },
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "tools": '[{"name": "f"}]'},
+        {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
+        {"prompt": "q", "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b", "tools": [{"name": "f"}]},
         {"content": "另一段文字。", "date": "2026-01-01", "nested": {"a": {"b": [None, True, 1e9]}}},
     ]
     folder.mkdir(exist_ok=True)

@@ -183,7 +183,7 @@ def test_manifests():
         "TokenAccount": ["selected", "written", "truncated", "padded", "repeated", "masked"],
         "Packing": [
             "packer", "fill", "documents_cut", "tokens_cut", "documents_split", "tokens_split",
-            "conversations_too_long", "tokens_too_long",
+            "conversations_too_long", "tokens_too_long", "conversations_unusable",
         ],
         "DatasetInfo": [
             "tokenizer_digest", "vocab_size", "seq_len", "rows", "domains", "format_version", "creation",

@@ -3,6 +3,8 @@
 import json
 import os
 from collections import Counter
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,9 @@ B = {"role": "assistant", "content": "b"}
 USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 HUMAN, GPT = {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
 TWO = [("user", "q"), ("assistant", "a")]
+NESTED: list = []
+for _ in range(1000):
+    NESTED = [NESTED]
 HH = "\n\nHuman: q\n\nAssistant: hm\n\nHuman: more\n\nAssistant: "
 
 
@@ -63,6 +68,19 @@ HH = "\n\nHuman: q\n\nAssistant: hm\n\nHuman: more\n\nAssistant: "
         ({"messages": [USER], "chosen": "a", "rejected": "b"}, [TWO, [TWO[0], ("assistant", "b")]]),
         ({"instruction": "q", "chosen": "a", "rejected": "b"}, [TWO, [TWO[0], ("assistant", "b")]]),
         ({"chosen": [USER, ASSISTANT], "rejected": [USER, B]}, [TWO, [TWO[0], ("assistant", "b")]]),
+        ({"prompt": "q", "chosen": [USER, ASSISTANT], "rejected": [USER, B]}, [TWO, [TWO[0], ("assistant", "b")]]),
+        (
+            {"prompt": "q", "messages": [USER, ASSISTANT], "chosen": [USER, ASSISTANT], "rejected": [USER, B]},
+            [TWO, [TWO[0], ("assistant", "b")]],
+        ),
+        (
+            {"prompt": "q", "system": "s", "chosen": [HUMAN, GPT], "rejected": [USER, B]},
+            [[("system", "s"), *TWO], [("system", "s"), TWO[0], ("assistant", "b")]],
+        ),
+        ({"messages": [USER, ASSISTANT], "instruction": "q", "output": "a"}, [TWO]),
+        ({"conversations": [USER, ASSISTANT], "prompt": "q", "completion": "a"}, [TWO]),
+        ({"instruction": "q", "output": "a", "prompt": "p", "completion": "c"}, [TWO]),
+        ({"instruction": "q", "output": "o", "chosen": "a", "rejected": "b"}, [TWO, [TWO[0], ("assistant", "b")]]),
         (
             {"chosen": HH + "yes", "rejected": HH + "no"},
             [[("user", "q"), ("assistant", "hm"), ("user", "more"), ("assistant", t)] for t in ("yes", "no")],
@@ -99,6 +117,14 @@ def test_tools_and_calls_come_along():
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
+        ({"messages": [USER, {**ASSISTANT, "x": 1 + 2j}]}, "conversation_not_json"),
+        ({"messages": [USER, {**ASSISTANT, "x": float("nan")}]}, "conversation_not_json"),
+        ({"messages": [USER, {**ASSISTANT, "x": NESTED}]}, "conversation_not_json"),
+        ({"messages": [USER, ASSISTANT], "tools": "[" * 100_000}, "conversation_not_json"),
+        ({"messages": [USER, ASSISTANT], "tools": '[{"x": NaN}]'}, "conversation_not_json"),
+        ({"messages": [USER, {**ASSISTANT, "content": "a\ufdd0"}]}, "reserved_character"),
+        ({"messages": [USER, {**ASSISTANT, "x": {"\ufdd2": 1}}]}, "reserved_character"),
+        ({"messages": [USER, ASSISTANT], "tools": ["\ufdd1"]}, "reserved_character"),
         ({"messages": []}, "no_messages"),
         ({"messages": "hello"}, "no_messages"),
         ({"messages": [USER]}, "no_completion"),
@@ -127,9 +153,25 @@ def test_tools_and_calls_come_along():
     ],
 )
 def test_what_can_not_be_one(value, reason):
-    found = row(value)
+    found = row_of(value, 0, SourceConfig(), lambda: "shown")
     assert isinstance(found, Bad), found
     assert found.reason == reason
+
+
+def test_values_of_parquet():
+    said = {**ASSISTANT, "at": datetime(2026, 1, 2), "day": date(2026, 1, 2), "cost": Decimal("1.5")}
+    found = row_of({"messages": [USER, said]}, 0, SourceConfig(), lambda: "shown")
+    assert found.metadata["conversation"]["turns"][1] == {
+        **{"role": "assistant", "content": 1},
+        **{"at": "2026-01-02T00:00:00", "day": "2026-01-02", "cost": "1.5"},
+    }
+
+
+def test_what_is_not_taken_stays_in_the_metadata():
+    told = row({"messages": [USER, ASSISTANT], "input": "http://x", "prompt": "p", "id": 1}).metadata
+    assert {key: told[key] for key in told if key != "conversation"} == {"input": "http://x", "prompt": "p", "id": 1}
+    told = row({"instruction": "q", "input": "i", "output": "a", "system": "s", "id": 1}).metadata
+    assert {key: told[key] for key in told if key != "conversation"} == {"id": 1}
 
 
 def test_other_text_comes_first():

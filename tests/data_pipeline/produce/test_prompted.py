@@ -9,7 +9,9 @@ import pytest
 from data_pipeline.config import ConversationsConfig, SourceConfig
 from data_pipeline.dedup import stage as dedup
 from data_pipeline.ingest import stage as ingest
+from data_pipeline.mix.config import MixtureConfig
 from data_pipeline.produce import producer
+from data_pipeline.produce.inspect import show_block
 from data_pipeline.recipe import run as clean
 from maxlm.blocks.format import PADDING_DOMAIN, to_batch
 from maxlm.blocks.reader import BlockStore
@@ -108,9 +110,58 @@ def test_none_fits_into_a_row(tmp_path):
     rows = [{"instruction": f"{i}?", "output": "word " * 200} for i in range(9)]
     config, dataset = tuned(tmp_path, rows, num_blocks=1, holdout=0.0, pack="best_fit")
     with pytest.raises(
-        DataError, match=r"none of the conversations fits into a row of 64 tokens; raise config.produce.seq"
+        DataError,
+        match=r"domain chat: none of the conversations fits into a row of 64 tokens; raise config.produce.seq",
     ):
         producer.run(config, dataset)
+    larger = dataclasses.replace(config.produce, seq_len=1023, block_tokens=1024 * 8)
+    producer.run(dataclasses.replace(config, produce=larger), dataset)
+    assert BlockStore(dataset).verify(0).packing.conversations_too_long == 0
+
+
+TURNS = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ raise_exception('System role not supported') }}", "none of the conversations can be used: .*System role"),
+        ("{% if messages[0].content[0] == '1' %}{{ raise_exception('No ones') }}{% endif %}" + TURNS, None),
+    ],
+)
+def test_chats_that_the_template_refuses(tmp_path, capsys, template, message):
+    """Some are left out and counted; if none can be written, it is told at once: among other text, too."""
+    rows = [
+        {"messages": [{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": "a"}]} for i in range(20)
+    ]
+    config, dataset = tuned(tmp_path, rows, num_blocks=1, holdout=0.1, pack="best_fit", block_tokens=64 * 16)
+    (tmp_path / "mine.jinja").write_text(template)
+    config = dataclasses.replace(config, conversations=ConversationsConfig(template=str(tmp_path / "mine.jinja")))
+    if message:
+        with pytest.raises(DataError, match=message):
+            producer.run(config, dataset)
+        assert not (dataset / "dataset.json").exists()
+        return
+    producer.run(config, dataset)
+    manifest = BlockStore(dataset).verify(0)
+    assert 0 < manifest.packing.conversations_unusable < manifest.documents
+    assert manifest.account.truncated == manifest.packing.conversations_too_long == 0
+    told = " ".join(capsys.readouterr().err.split())
+    counted = f"{manifest.packing.conversations_unusable} of {manifest.documents} documents"
+    assert f"block 0: {counted} are conversations that can't be used, and are left out" in told
+    assert "row group 0, row" in told
+    assert "chat_template.jinja: No ones" in told
+    show_block(dataset, 0, 0)
+    assert "conversations left out" in capsys.readouterr().out
+
+
+def test_a_domain_without_anything_to_learn_among_others(tmp_path):
+    """What it is compared with are its own documents, not all: theirs would be looked through again and again."""
+    long = [{"instruction": f"{i}?", "output": "word " * 200, "domain": "long"} for i in range(3)]
+    config, dataset = tuned(tmp_path, [*instructions(60), *long], num_blocks=1, holdout=0.0, pack="best_fit")
+    mixture = MixtureConfig(shares={"chat": 0.5, "long": 0.5})
+    with pytest.raises(DataError, match="domain long: none of the conversations fits"):
+        producer.run(dataclasses.replace(config, mixture=mixture), dataset)
 
 
 def test_an_edit_that_moved_the_boundary(tmp_path):
@@ -127,3 +178,6 @@ def test_conversations_are_not_cut_by_rows(tmp_path, produce, key):
     with pytest.raises(ConfigError, match=rf"config.produce.{key}: conversations are not cut"):
         producer.run(config, dataset)
     assert not (dataset / "blocks/block-00000").exists()
+    mended = dataclasses.replace(config.produce, pack="best_fit", row_lengths={}, overlap=0)
+    producer.run(dataclasses.replace(config, produce=mended), dataset)  # as it was told to
+    assert BlockStore(dataset).verify(0).account.masked

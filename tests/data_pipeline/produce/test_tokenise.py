@@ -9,9 +9,8 @@ import pytest
 from data_pipeline.config import ConversationsConfig
 from data_pipeline.conversations import Conversation
 from data_pipeline.mix.corpus import Corpus, Texts
-from data_pipeline.produce.dialogue import Dialogues, Kind
+from data_pipeline.produce.dialogue import UNUSABLE, Dialogues, Kind
 from data_pipeline.produce.tokenise import TokenSpool, encode_batches, learnt_of
-from maxlm.errors import DataError
 from maxlm.tokenizer.load import load_tokenizer
 
 
@@ -144,9 +143,44 @@ def test_what_is_longer_than_a_row(parts, too_long):
     assert all_lost > room
 
 
-def test_a_chat_that_the_template_refuses(parts):
-    with pytest.raises(DataError, match=r"part-00000.parquet, row group 0, row 1: .*which are no characters"):
-        encoded(parts, [said(("user", "a"), ("assistant", "b")), said(("user", "\ufdd0"), ("assistant", "b"))])
+def test_of_a_batch_each_is_as_alone(parts):
+    plain = said(("prompt", "the "), ("completion", "cat"))
+    pair = said(("prompt", "a"), ("completion", "dog"), ("completion", "bird"), chosen=1, rejected=1)
+    chats = [said(("user", text), ("assistant", "b")) for text in ("a", "c")]
+    batch = [chats[0], plain, pair, chats[1], plain]
+    assert encoded(parts, batch) == [encoded(parts, [one])[0] for one in batch]
+
+
+def test_a_pair_that_cutting_makes_alike(parts):
+    """As long as both sides say the same, there is nothing to prefer."""
+    same = "cat sat " * 9
+    pair = said(("prompt", "the "), ("completion", f"{same}a"), ("completion", f"{same}b"), chosen=1, rejected=1)
+    ((ids, _, second, lost, _),) = encoded(parts, [pair], row_tokens=16, too_long="cut")
+    assert (ids, second) == ([], 0)
+    assert lost > 16
+
+
+def test_chats_that_can_not_be_used(parts):
+    context = {"role": "assistant", "content": "b", "learn": False}
+    found = encoded(
+        parts,
+        [
+            said(("user", "a"), ("assistant", "b")),
+            said(("user", "\ufdd0"), ("assistant", "b")),
+            Conversation(({"role": "user", "content": "a"}, context)),
+            said(("user", "a"), ("assistant", "b"), ("assistant", "b"), chosen=1, rejected=1),
+        ],
+    )
+    assert [(len(ids) > 0, lost) for ids, _, _, lost, _ in found] == [(True, 0), *[(False, UNUSABLE)] * 3]
+
+
+def test_the_last_answer_that_is_learnt(parts):
+    _, tokenizer = parts
+    context = {"role": "assistant", "content": "d", "learn": False}
+    turns = (*said(("user", "a"), ("assistant", "b"), ("user", "c")).turns, context)
+    ((ids, learnt, _, lost, _),) = encoded(parts, [Conversation(turns)], row_tokens=128, learn="last")
+    assert lost == 0
+    assert tokenizer.decode([token for token, wanted in zip(ids, learnt, strict=True) if wanted]).split() == ["b"]
 
 
 def test_work_can_be_ended_between_batches(parts, tmp_path):

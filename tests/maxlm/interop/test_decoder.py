@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from maxlm.errors import ConfigError, DataError, DiskFullError
 from maxlm.interop.decoder import FolderModel, save_decoder
@@ -122,7 +122,8 @@ REFUSED = [
     ("llama", {"auto_map": {"AutoModel": "x.Y"}}, ConfigError, "auto_map: the model needs code of its own, which"),
     ("llama", {"quantization_config": {"bits": 4}}, ConfigError, "quantised weights, which are not read"),
     ("llama", {"hidden_act": "gelu"}, ConfigError, "hidden_act='gelu' is not supported, only 'silu' or 'swish'"),
-    ("llama", {"attention_bias": True}, ConfigError, "attention_bias=True with mlp_bias=False is not supported"),
+    ("llama", {"attention_bias": True}, DataError, r"layers\.0\.self_attn\.o_proj\.bias' is missing"),
+    ("llama", {"mlp_bias": True}, ConfigError, "mlp_bias without attention_bias is not supported"),
     ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, ConfigError, "rope_type 'dynamic' is not"),
     ("llama", {"rope_scaling": {"type": "longrope"}}, ConfigError, "'longrope' is not supported, only default, linear"),
     ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "mscale": 0.7}}, ConfigError, "mscale=0.7 is not"),
@@ -149,6 +150,26 @@ def test_refused(tmp_path, family, changes, error, message):
     folder = decoders.save(tmp_path, family, decoders.weights(family), **changes)
     with pytest.raises(error, match=message):
         _logits(folder)
+
+
+def test_biases_of_queries_keys_and_values_as_a_llama(tmp_path):
+    """Where the tokenizer is not Qwen's: the same logits, and back again. A bias without a place here is refused."""
+    folder = decoders.save(tmp_path / "in", "qwen2", decoders.weights("qwen2"))
+    _save(tmp_path / "out", folder, qwens_tokenizer=False)
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (written["model_type"], written["architectures"]) == ("llama", ["LlamaForCausalLM"])
+    assert (written["attention_bias"], written["mlp_bias"]) == (True, False)
+    np.testing.assert_allclose(_logits(tmp_path / "out"), _logits(folder), atol=1e-6)
+    model = FolderModel(tmp_path / "out")
+    assert model.config == dataclasses.replace(FolderModel(folder).config, init_std=model.config.init_std)
+
+    tensors, name = load_file(tmp_path / "out" / "model.safetensors"), "model.layers.1.self_attn.o_proj.bias"
+    tensors[name][3] = 1e-3
+    save_file(tensors, tmp_path / "out" / "model.safetensors")
+    with pytest.raises(ConfigError, match=f"{name} is not zero: attention_bias without mlp_bias is not supported"):
+        FolderModel(tmp_path / "out")
+    with pytest.raises(ConfigError, match="with a sliding window is a qwen2 to transformers, which would read"):
+        model_type_of(tiny.model(bias="qkv", sliding_window=4), qwens_tokenizer=False)
 
 
 def test_files_that_are_not_read(tmp_path):

@@ -19,6 +19,7 @@ from maxlm.generate.engine import Engine
 from maxlm.generate.load import TrainedModel
 from maxlm.generate.sampling import Sampling
 from maxlm.interop.decoder import FolderModel, save_decoder
+from maxlm.interop.tokenizer_files import export_tokenizer, splits_like_qwen
 from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.sharding import param_shardings
 from maxlm.tokenizer.settings import TokenizerSettings
@@ -230,3 +231,34 @@ def test_greedy_token_by_token(case):
         assert row[: len(expected)].tolist() == expected
         assert (row[len(expected) :] == tokenizer.eos_id).all()
     assert len(np.unique(found)) > 20
+
+
+QKV = {"bias": "qkv", "vocab_size": VOCAB, "tie_embeddings": False}
+
+
+def test_a_tokenizer_in_a_folder_of_qwens_shape(tmp_path):
+    """transformers reads the tokenizer of any qwen2 folder as Qwen's; so ours leaves in a folder of another family."""
+    _tokenizer().save(tmp_path / "tokenizer")
+    export_tokenizer(tmp_path / "tokenizer", tmp_path)
+    config = tiny.model(**QKV)
+    params = jax.device_get(DecoderFunction(config).init(jax.random.key(0)))
+
+    def read(path, layer):
+        value = functools.reduce(lambda tree, key: tree[key], path, params)
+        return value if layer is None else value[layer]
+
+    qwens = splits_like_qwen(tmp_path)
+    save_decoder(tmp_path, config, read, max_length=128, tokens=TOKENS, qwens_tokenizer=qwens)
+    text = "the quick brown fox, 42 dogs\n\n"
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs(text).input_ids == _tokenizer().prompt(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    np.testing.assert_allclose(_their_logits(model), _logits(DecoderFunction(config), params, _tokens()), atol=1e-4)
+
+
+def test_qwens_own_tokenizer_is_told(tmp_path):
+    vocab = {chr(c): i for i, c in enumerate(range(33, 127))}
+    transformers.Qwen2Tokenizer(vocab=vocab, merges=[]).save_pretrained(tmp_path)
+    assert splits_like_qwen(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer as Inner
 
 from maxlm.errors import ConfigError, DataError
-from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer
+from maxlm.interop.tokenizer_files import export_tokenizer, import_tokenizer, splits_like_qwen
 from maxlm.tokenizer.load import load_tokenizer
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train
@@ -51,6 +51,12 @@ def test_out_and_in_again(ours, tmp_path):
     assert again.bos_before_prompts
     assert again.encode_batch(TEXTS) == before.encode_batch(TEXTS)
     assert (again.bos_id, again.eos_id, again.pad_id) == (before.bos_id, before.eos_id, before.pad_id)
+
+
+def test_which_split_like_qwen(ours, tmp_path):
+    """Ours do not; `test_decoder_transformers.py` asks Qwen's own class."""
+    assert not splits_like_qwen(ours)
+    assert not splits_like_qwen(tmp_path)
 
 
 def test_a_folder_without_the_hugging_face_form(ours, tmp_path):

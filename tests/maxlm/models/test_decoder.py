@@ -1,6 +1,7 @@
 """The decoder against a second one, written here in float64 NumPy, and the properties that training rests on."""
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from maxlm.errors import ConfigError
 from maxlm.models.cache import empty_cache
 from maxlm.models.config import ModelConfig, RopeScaling
 from maxlm.models.decoder import DecoderFunction
+from maxlm.parallel.sharding import param_shardings
 from tests import tiny
 
 LENGTHS = ((5, 4, 3), (8, 2))  # documents of each row; what is left of a row is padding
@@ -203,20 +205,21 @@ def test_ways_to_run_the_layers_agree(scan, remat):
 
 
 @pytest.mark.parametrize(
-    ("scan", "changes"),
-    [(True, {}), (False, {}), (True, GPT2), (True, {"qk_norm": True, "sliding_window": 3})],
-    ids=["scanned", "unrolled", "GPT-2", "window"],
+    ("apart", "changes"),
+    [(False, {}), (True, {}), (True, GPT2), (True, {"qk_norm": True, "sliding_window": 3})],
+    ids=["stacked", "set apart", "GPT-2", "window"],
 )
-def test_cached_decoding_equals_the_full_forward(scan, changes):
+def test_cached_decoding_equals_the_full_forward(apart, changes):
     """Prompts of 3 and 6 tokens in one pass, then a token at a time."""
-    whole, config = tiny.model(**changes), tiny.model(**changes, scan_layers=scan)
-    params, lengths_B = _params(whole), np.array([3, 6])
+    config = tiny.model(**changes)
+    params, lengths_B = _params(config), np.array([3, 6])
+    held = DecoderFunction(config).for_generation(params) if apart else params
     ones_BT, all_BT = np.ones((B, T), np.int32), np.broadcast_to(np.arange(T, dtype=np.int32), (B, T))
-    full_BTV = np.asarray(_logits(whole, params, TOKENS, all_BT, ones_BT))
+    full_BTV = np.asarray(_logits(config, params, TOKENS, all_BT, ones_BT))
 
     @jax.jit
     def advance(cache, tokens_BT, positions_BT):
-        decoder = DecoderFunction(config).bind(params)
+        decoder = DecoderFunction(config).bind(held)
         hidden_BTD, cache = decoder(tokens_BT, positions_BT, jnp.ones_like(tokens_BT), cache)
         return decoder.logits(hidden_BTD), cache
 
@@ -233,6 +236,41 @@ def test_cached_decoding_equals_the_full_forward(scan, changes):
         np.testing.assert_allclose(logits_BTV[:, 0], full_BTV[rows_B, places_B], atol=1e-5)
 
 
+@pytest.mark.parametrize(("matmul", "matrices"), [("plain", jnp.bfloat16), ("fp8", jnp.float32)])
+def test_parameters_for_generation_keep_their_split(matmul, matrices):
+    """Of each layer by itself, in the dtype of its products; norms stay float32, and so does what fp8 scales."""
+    function, mesh = DecoderFunction(tiny.model(dtype="bfloat16", matmul=matmul)), tiny.mesh(fsdp=2, tensor=2)
+    split = jax.device_put(_params(tiny.model()), param_shardings(mesh, function.param_axes()))
+    with jax.set_mesh(mesh):
+        apart = jax.jit(function.for_generation)(split)
+    for path, whole in jax.tree.leaves_with_path(split["layers"]):
+        found = apart["layers"]
+        for key in path:
+            found = found[key.key]
+        assert len(found) == whole.shape[0]
+        for i, leaf in enumerate(found):
+            dtype = jnp.float32 if "norm" in path[0].key else matrices
+            np.testing.assert_array_equal(leaf, whole[i].astype(dtype))
+            assert leaf.dtype == dtype
+            assert leaf.sharding.shard_shape(leaf.shape) == whole.sharding.shard_shape(whole.shape)[1:]
+
+
+def test_a_token_is_summed_up_twice_a_layer():
+    """On tensor=2, one token a row: after attention's and the MLP's last product, and after the lookup."""
+    config, mesh = tiny.model(), tiny.mesh(tensor=2)
+    function = DecoderFunction(config)
+    params = jax.device_put(_params(config), param_shardings(mesh, function.param_axes()))
+
+    def step(params, cache, tokens_BT, positions_BT):
+        return function.bind(params)(tokens_BT, positions_BT, jnp.ones_like(tokens_BT), cache)
+
+    with jax.set_mesh(mesh):
+        held, cache = jax.jit(function.for_generation)(params), empty_cache(config, 2, 16)
+        tokens_BT = np.zeros((2, 1), np.int32)
+        text = jax.jit(step).lower(held, cache, tokens_BT, tokens_BT).compile().as_text()
+    assert len(re.findall(r"= \S+ all-reduce(?:-start)?\(", text)) == 2 * config.num_layers + 1
+
+
 def test_bfloat16_stays_near_float32():
     narrow, wide = tiny.model(dtype="bfloat16"), tiny.model()
     near = np.asarray(_logits(narrow, _params(wide), TOKENS, POSITIONS, SEGMENTS))
@@ -240,7 +278,7 @@ def test_bfloat16_stays_near_float32():
     assert near.dtype == np.float32  # logits are not rounded
     error = np.sqrt(np.mean((near - expected) ** 2)) / expected.std()
     assert 0 < error < 0.03
-    assert empty_cache(narrow, 1, 4).keys.dtype == jnp.bfloat16
+    assert empty_cache(narrow, 1, 4)[0].keys.dtype == jnp.bfloat16
 
 
 def test_fresh_parameters():

@@ -115,13 +115,13 @@ def test_a_token_alone_in_its_document_sees_itself():
 def test_cached_attention_sees_positions_up_to_its_own():
     B, S, N, K, H = 2, 10, 4, 2, 8
     rng = np.random.default_rng(2)
-    q_BTNH, keys_BSKH, values_BSKH = rng.normal(size=(B, 3, N, H)), *rng.normal(size=(2, B, S, K, H))
+    q_BTNH, keys_BKSH, values_BKSH = rng.normal(size=(B, 3, N, H)), *rng.normal(size=(2, B, K, S, H))
     positions_BT = np.array([[0, 4, 9], [2, 3, 7]])
-    out_BTNH = kernels.cached_attention(*(jnp.float32(x) for x in (q_BTNH, keys_BSKH, values_BSKH)), positions_BT)
+    out_BTNH = kernels.cached_attention(*(jnp.float32(x) for x in (q_BTNH, keys_BKSH, values_BKSH)), positions_BT)
     for b in range(B):
         for t, place in enumerate(positions_BT[b]):
             for n in range(N):
-                keys_SH, values_SH = keys_BSKH[b, : place + 1, n // 2], values_BSKH[b, : place + 1, n // 2]
+                keys_SH, values_SH = keys_BKSH[b, n // 2, : place + 1], values_BKSH[b, n // 2, : place + 1]
                 expected_H = _softmax(keys_SH @ q_BTNH[b, t, n] / np.sqrt(H)) @ values_SH
                 np.testing.assert_allclose(out_BTNH[b, t, n], expected_H, atol=1e-5)
 

@@ -2,12 +2,13 @@
 
 import functools
 import json
+import os
 import pickle
 
 import numpy as np
 import pytest
 
-from maxlm.errors import ConfigError
+from maxlm.errors import ConfigError, DataError
 from maxlm.tokenizer.chat import CHATML, ChatError, ChatTemplate, chat_template
 from maxlm.tokenizer.settings import TokenizerSettings
 from maxlm.tokenizer.train import train_model
@@ -157,6 +158,55 @@ def test_tools_and_other_keys():
     assert not set(chat(source).prompt(messages, [{"name": "</s>"}])) & set(tokenizer().special.values())
 
 
+@pytest.mark.parametrize("text", [*INJECTIONS, "<|im_end|>"])
+def test_names_of_arguments_are_text(text):
+    source = (
+        "{% for m in messages %}{{ m.content }}{{ m.calls | tojson }}{% for call in m.calls %}{% for key in call %}"
+        "{{ key }}|im_end|>{% endfor %}{% endfor %}{% endfor %}"
+    )
+    messages = [{"role": "assistant", "content": "", "calls": ({text: 1, "x": ({text: 2},)},)}]
+    ids = chat(source).prompt(messages)
+    assert not set(ids) & set(tokenizer().special.values())
+    assert tokenizer().decode(ids).count(json.dumps(text)[1:-1]) >= 2
+    with pytest.raises(ChatError, match="which are no characters"):
+        chat(source).prompt([{"role": "assistant", "content": "", "calls": [{"a\ufdd2": 1}]}])
+
+
+@pytest.mark.parametrize("given", ["", "(ensure_ascii=true)", "(ensure_ascii=true, indent=1)"])
+def test_json_of_what_people_type(given):
+    source = "{% for m in messages %}{{ m.content | tojson" + given + " }}{% endfor %}"
+    found = chat(source).render([{"role": "user", "content": "é<|im_end|>"}, {"role": "assistant", "content": "a<"}])
+    assert found == json.dumps("é<|im_end|>", ensure_ascii=bool(given)) + '"a<"'
+
+
+@pytest.mark.parametrize(
+    "written", ["m.x", "m.x | string", "m.x ~ ''", "[m.x] | join", "[m.x] | map('string') | first"]
+)
+def test_lists_as_python_writes_them(written):
+    source = "{% for m in messages %}{{ " + written + " }}{% endfor %}"
+    value = ["<|im_end|>", {"\\ufdd0<": "\\"}]
+    template, messages = chat(source), [{"role": "user", "content": "", "x": value}]
+    assert template.render(messages) == str(value)
+    assert not set(template.prompt(messages)) & set(tokenizer().special.values())
+
+
+class Overlapping:
+    """A tokenizer of characters, whose special tokens' names overlap; one is a single character."""
+
+    bos_id = eos_id = pad_id = 0
+    special = {"": 0, "ab": 1, "bc": 2, "c": 3, "xyx": 4}  # noqa: RUF012
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+
+@pytest.mark.parametrize("text", ["abc", "ababab", "c", "ccc", "bcc", "xyxyx", "abcxyx", "a", "b"])
+def test_names_that_overlap(text):
+    template = ChatTemplate("{% for m in messages %}ab{{ m.content }}c{% endfor %}", Overlapping())
+    chat = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+    assert template.prompt(chat) == [1, *map(ord, text), 3] * 2
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -166,6 +216,9 @@ def test_tools_and_other_keys():
         ("{{ messages[0] + 1 }}", "TypeError"),
         ("{{ messages[9].content.x }}", "list object has no element 9"),
         ("{% include 'x' %}", "no loader"),
+        ("{{ raise_exception('no\\x1b[2J' ~ 'x' * 4000) }}", r"no\[2Jx{200,300}$"),
+        ("{{ messages[0]['x' * 4000].y }}", "has no attribute 'x{200,300}$"),
+        ("{{ strftime_now('%Y') }}", "'strftime_now' is undefined .*write a date into a copy of the template"),
     ],
 )
 def test_what_a_template_does_wrong(source, message):
@@ -181,6 +234,12 @@ def test_noncharacters():
 def test_no_template():
     with pytest.raises(ConfigError, match=r"chat_template.jinja, line 2: no chat template: "):
         chat("a\n{% for %}")
+    for source in (
+        "{% for a in [1] %}" * 21 + "{% endfor %}" * 21,
+        "{% if a %}" + "{% elif a %}" * 9000 + "{% endif %}",
+    ):
+        with pytest.raises(ConfigError, match=r"chat_template.jinja.*: no chat template: ."):
+            chat(source)
 
 
 def test_where_a_template_comes_from(tmp_path):
@@ -194,8 +253,17 @@ def test_where_a_template_comes_from(tmp_path):
     (tmp_path / "chat_template.jinja").write_text("three")
     assert chat_template(tmp_path, made).source == "three"
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"chat_template.jinja: no chat template"):
+    with pytest.raises(DataError, match=r"chat_template.jinja: a chat template is text in UTF-8"):
         chat_template(tmp_path, made)
+    (tmp_path / "chat_template.jinja").unlink()
+    os.mkfifo(tmp_path / "chat_template.jinja")
+    with pytest.raises(DataError, match=r"chat_template.jinja: not a regular file \(a chat template\)"):
+        chat_template(tmp_path, made)
+    (tmp_path / "chat_template.jinja").unlink()
+    for found in (["one"], [{"name": "tools", "template": "two"}], [{"name": "default"}], 3):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": found}))
+        with pytest.raises(ConfigError, match=r"tokenizer_config.json: chat_template: no text, and no list"):
+            chat_template(tmp_path, made)
 
 
 def test_a_tokenizer_without_the_tokens_of_chatml(tmp_path):
