@@ -48,4 +48,5 @@ class Suite:
             name: evaluate(self._trained, benchmark, self._length, scorer=self._scorer, engine=self._engine).metrics
             for name, benchmark in self._benchmarks.items()
         }
+        self._scorer.params = self._engine.params = {}  # training needs the memory
         return {f"benchmark/{name}/{key}": value for name, values in found.items() for key, value in values.items()}

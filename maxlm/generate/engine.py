@@ -1,6 +1,8 @@
 """Generation with a key/value cache: the prompts in one pass, then a token at a time. On a mesh the cache is split."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,10 @@ from maxlm.generate.load import TrainedModel
 from maxlm.generate.sampling import Sampling, sample
 from maxlm.generate.text import Continuation
 from maxlm.models.cache import KVCache, empty_cache
+from maxlm.models.decoder import DecoderFunction
 from maxlm.parallel.mesh import batch_ways, rows_sharding
 
-_CACHE_STEP, _WIDTH_STEP = 64, 16  # lengths are multiples of these, so that few programs are compiled
+_CACHE_STEP, _WIDTH_STEP = 64, 16  # lengths are multiples of these or more, so that few programs are compiled
 
 # Whether a row (its number) ends with a token
 Ends = Callable[[int, int], bool]
@@ -22,8 +25,8 @@ Ends = Callable[[int, int], bool]
 class Engine:
     """Compiled prefill and decode steps of one model.
 
-    Attributes:
-      params: may be replaced by others of the same shapes, as while it is trained.
+    Once it has written it holds the parameters a second time, set apart for generation. On a CPU it computes in float32
+    whatever the config says: XLA has no fast products of bfloat16 there.
     """
 
     def __init__(self, trained: TrainedModel, sampling: Sampling):
@@ -31,15 +34,29 @@ class Engine:
         for axis in ("stage", "context"):
             if (size := trained.mesh.shape[axis]) > 1:
                 raise ConfigError(f"config.mesh.{axis}={size}: generation splits by data, fsdp and tensor alone")
-        self._trained, self._sampling, self.params = trained, sampling, trained.params
-        self._decoder = trained.model
+        self._trained, self._sampling = trained, sampling
+        self._model, self._decoder = trained.config.model, trained.model
+        on_cpu = trained.mesh.devices.flat[0].platform == "cpu"
+        if on_cpu and self._model.matmul == "plain" and self._model.dtype != "float32":
+            self._model = dataclasses.replace(self._model, dtype="float32")
+            self._decoder = DecoderFunction(self._model)
         vocab = trained.tokenizer.num_pieces
         self._allowed_V = jnp.arange(trained.config.model.vocab_size) < vocab  # spare rows have no text
         # Some tokenizers have no padding of their own and lend it EOS, which must stay possible.
         for control in {trained.tokenizer.bos_id, trained.tokenizer.pad_id} - {trained.tokenizer.eos_id}:
             self._allowed_V = self._allowed_V.at[control].set(False)
         self._set_apart = jax.jit(self._decoder.for_generation)
+        self.params = trained.params
         self._advance = jax.jit(self._advance_fn, donate_argnums=(1, 2))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """May be replaced by others of the same shapes, as while a model is trained."""
+        return self._params
+
+    @params.setter
+    def params(self, params: dict[str, Any]) -> None:
+        self._params, self._apart = params, None
 
     def _advance_fn(self, params, cache: KVCache, held_BV, tokens_BT, positions_BT, last_B, key):
         """Adds tokens to the cache and draws the one after each row's last real token."""
@@ -67,7 +84,7 @@ class Engine:
         lengths_B = np.array([len(prompt) for prompt in prompts], np.int32)
         longest = int(lengths_B.max())
         max_len = self._cache_length(longest + max_tokens)
-        width = min(-(-longest // _WIDTH_STEP) * _WIDTH_STEP, max_len)
+        width = min(_rounded(longest, _WIDTH_STEP), max_len)
         tokens_BT = np.zeros((len(prompts), width), np.int32)
         for row, prompt in enumerate(prompts):
             tokens_BT[row, : len(prompt)] = prompt
@@ -80,18 +97,19 @@ class Engine:
                 yield chosen_B[:count]
 
     def _cache_length(self, needed: int) -> int:
-        model = self._trained.config.model
+        model = self._model
         if model.position == "learned" and needed > model.max_positions:
             raise UserError(
                 f"prompt and continuation take {needed} tokens; the model knows {model.max_positions} positions"
             )
-        rounded = -(-needed // _CACHE_STEP) * _CACHE_STEP
+        rounded = _rounded(needed, _CACHE_STEP)
         return min(rounded, model.max_positions) if model.position == "learned" else rounded
 
     def _decode(self, tokens_BT, positions_BT, lengths_B, max_len: int, max_tokens: int, seed: int, ends: Ends, count):
         eos, key, batch = self._trained.tokenizer.eos_id, jax.random.key(seed), len(lengths_B)
-        rows, model = rows_sharding(self._trained.mesh), self._trained.config.model
-        params, cache, held_BV = self._set_apart(self.params), empty_cache(model, batch, max_len), None
+        rows, model = rows_sharding(self._trained.mesh), self._model
+        self._apart = self._apart or self._set_apart(self._params)
+        params, cache, held_BV = self._apart, empty_cache(model, batch, max_len), None
         if self._sampling.repetition_penalty != 1:
             held_BV = jnp.zeros((batch, model.vocab_size), bool, device=rows)
         last_B, ended_B = lengths_B - 1, np.arange(batch) >= count
@@ -136,6 +154,12 @@ class Engine:
             if row == 0:
                 show(piece)
         return [continuation.text for continuation in written]
+
+
+def _rounded(length: int, step: int) -> int:
+    """The next multiple of `step`, and of longer steps where these are at most a quarter of the length."""
+    step = max(step, 1 << max(0, length.bit_length() - 3))
+    return -(-length // step) * step
 
 
 def generate_text(

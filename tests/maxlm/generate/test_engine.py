@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maxlm.errors import ConfigError, UserError
-from maxlm.generate.engine import Engine, generate_text
+from maxlm.generate.engine import Engine, _rounded, generate_text
 from maxlm.generate.load import TrainedModel
 from maxlm.generate.sampling import Sampling
 from maxlm.models.decoder import DecoderFunction
@@ -83,6 +83,33 @@ def test_a_batch_equals_each_prompt_alone(trained, greedy, row):
 def test_a_cache_of_another_length_changes_nothing(trained, greedy):
     longer = Engine(trained, GREEDY).stream(PROMPTS, max_tokens=200)  # more than one step of cache lengths
     np.testing.assert_array_equal(np.stack([next(longer) for _ in range(MAX_TOKENS)], axis=1), greedy)
+
+
+def test_other_parameters(trained, greedy):
+    engine = Engine(trained, GREEDY)
+    assert _written(engine) == greedy.tolist()
+    engine.params = jax.tree.map(lambda leaf: leaf[::-1], trained.params)
+    assert _written(engine) != greedy.tolist()
+    engine.params = trained.params
+    assert _written(engine) == greedy.tolist()
+
+
+def _written(engine: Engine) -> list[list[int]]:
+    return np.stack(list(engine.stream(PROMPTS, MAX_TOKENS)), axis=1).tolist()
+
+
+def test_a_cpu_writes_in_float32(trained, greedy):
+    model = dataclasses.replace(trained.config.model, dtype="bfloat16")
+    narrow = trained._replace(config=dataclasses.replace(trained.config, model=model), model=DecoderFunction(model))
+    np.testing.assert_array_equal(_tokens(narrow, PROMPTS), greedy)
+
+
+def test_lengths_that_are_compiled():
+    """Multiples of the step, of longer ones from four of them on; no length grows by more than a quarter and a step."""
+    lengths = {_rounded(length, 16) for length in range(1, 4097)}
+    assert sorted(lengths)[:10] == [16, 32, 48, 64, 80, 96, 112, 128, 160, 192]
+    assert len(lengths) == 28
+    assert all(length <= _rounded(length, 16) <= max(1.25 * length, length + 15) for length in range(1, 4097))
 
 
 def _saying(trained: TrainedModel, eos: int, pad: int | None = None) -> TrainedModel:
