@@ -61,7 +61,12 @@ class Tensors:
         """
         self.require(name)
         file, stored_name = self._places[name]
-        value = self._files[file].get_tensor(stored_name)
+        try:
+            value = self._files[file].get_tensor(stored_name)
+        except (AttributeError, KeyError, TypeError) as error:  # the package's own, of float8 and narrower
+            raise DataError(
+                f"{self.folder / file}: tensor {stored_name!r} is of a type that is not read ({error})"
+            ) from error
         if value.shape != shape:
             found, wanted = list(value.shape), list(shape)
             raise DataError(
@@ -124,7 +129,7 @@ class Tensors:
             if is_local(path):
                 return _Mapped(path, safetensors.safe_open(str(path), "numpy"))
             return _InMemory(safetensors.numpy.load(path.read_bytes()))
-        except (safetensors.SafetensorError, OSError) as error:
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise DataError(f"{path}: damaged, or no safetensors file ({error})") from error
 
 
@@ -132,18 +137,23 @@ class _Mapped:
     """A file whose pages the system reads as they are needed, and takes back: the package's tensors would be copies."""
 
     def __init__(self, path: Any, opened: Any):
-        """`opened`: by safetensors, which has checked the header and keeps it to itself."""
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            self._header = json.loads(file.read(length))
-        self._opened, self._start = opened, 8 + length
-        self._bytes = np.memmap(path, np.uint8, "r")
+        """`opened`: by safetensors, which has checked the header and keeps it to itself.
+
+        Raises ValueError: an entry that is written otherwise than the format says, though the package takes it.
+        """
+        self._opened, self._bytes = opened, np.memmap(path, np.uint8, "r")
+        length = int.from_bytes(self._bytes[:8].tobytes(), "little")
+        self._start, header = 8 + length, json.loads(self._bytes[8 : 8 + length].tobytes())
+        self._entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        for name, entry in self._entries.items():
+            if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+                raise ValueError(f"tensor {name!r} is described by {str(entry)[:60]}")
 
     def keys(self) -> list[str]:
         return list(self._opened.keys())
 
     def get_tensor(self, name: str) -> np.ndarray:
-        entry = self._header[name]
+        entry = self._entries[name]
         if entry["dtype"] not in _MAPPED:
             return self._opened.get_tensor(name)
         first, past = entry["data_offsets"]

@@ -23,7 +23,7 @@ from maxlm.paths import PathLike, as_path, is_local, parse_json
 # What is read at least, and compressed at a time; on its way from or to the disk it is in memory several times.
 CHUNK_BYTES = 16 << 20
 _DESCRIPTION, _MOST_DESCRIPTION_BYTES = b"/.zarray", 1 << 16
-_READ_TOGETHER = 2  # chunks
+_READ_TOGETHER_BYTES = 2 * CHUNK_BYTES
 _KEPT_OPEN = 3  # leaves: queries, keys and values may be read in turn
 _COMPRESSOR = {"id": "zstd", "level": 1}  # as orbax's
 _DICT_KEY = 2  # orbax's number for a key of a dict
@@ -58,14 +58,14 @@ class StoredArrays:
     def _read(self, name: str, index: tuple[slice, ...], squeeze: bool = False) -> np.ndarray:
         try:
             values = _gathered(self._opened(name)[index])
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:  # the last: a shape that no memory holds
             raise CheckpointError(f"{self._folder}: {name} can't be read ({_brief(error)})") from error
         return values[0] if squeeze else values
 
     def _opened(self, name: str) -> Any:
         """The array, with a cache that holds the chunks of a layer where these run on into other layers."""
         if name not in self._open:
-            # A chunk that is not there is damage, not zeros; and no memory is taken for it.
+            # A chunk that is not there is damage, not zeros.
             spec = {
                 "driver": "zarr",
                 "kvstore": _database(self._folder) | {"path": f"{name}/"},
@@ -82,19 +82,22 @@ class StoredArrays:
 
 
 def _gathered(array: Any) -> np.ndarray:
-    """The values of a stored array, a few chunks at a time: read at once, each is in memory compressed as well."""
+    """The values of a stored array, a few chunks at a time: what is read at once is in memory compressed as well."""
     values, array = np.empty(array.shape, array.dtype.numpy_dtype), array.translate_to[(0,) * array.rank]
-    steps = [step or size for step, size in zip(array.chunk_layout.read_chunk.shape or (), array.shape, strict=True)]
-    parts = itertools.product(
-        *(
-            [slice(at, min(at + step, size)) for at in range(0, size, step)]
-            for step, size in zip(steps, array.shape, strict=True)
-        )
-    )
-    while some := list(itertools.islice(parts, _READ_TOGETHER)):
+    layout = array.chunk_layout
+    chunk = [step or size for step, size in zip(layout.read_chunk.shape or (), array.shape, strict=True)]
+    together = max(1, _READ_TOGETHER_BYTES // max(1, math.prod(chunk) * values.itemsize))
+    starts = ((origin or 0) % -max(step, 1) for origin, step in zip(layout.grid_origin or chunk, chunk, strict=True))
+    parts = itertools.product(*map(_cuts, starts, chunk, array.shape))
+    while some := list(itertools.islice(parts, together)):
         for part, read in [(part, array[part].read()) for part in some]:
             values[part] = read.result()
     return values
+
+
+def _cuts(start: int, step: int, size: int) -> list[slice]:
+    """A dimension cut where its chunks end; the first one may begin before it."""
+    return [slice(max(at, 0), min(at + step, size)) for at in range(start, size, max(step, 1))]
 
 
 def described(folder: PathLike) -> list[str]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from maxlm.errors import ConfigError, DataError, DiskFullError
@@ -186,6 +187,36 @@ def test_files_that_are_not_read(tmp_path):
     (folder / "config.json").unlink()
     with pytest.raises(DataError, match=r"config\.json: no such file"):
         FolderModel(folder)
+
+
+def _described_otherwise(folder, name: str, change):
+    """The file of a folder with `change` made of what its header says of a tensor."""
+    whole = folder / "model.safetensors"
+    raw = whole.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header[name] = change(header[name])
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    whole.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+    return whole
+
+
+def test_an_entry_that_is_a_list(tmp_path):
+    """The package takes it for one; the format does not have it."""
+    folder, name = decoders.save(tmp_path, "llama", decoders.weights("llama")), "model.norm.weight"
+    whole = _described_otherwise(folder, name, lambda entry: [entry["dtype"], entry["shape"], entry["data_offsets"]])
+    assert safe_open(whole, "numpy").get_tensor(name).size == 12
+    with pytest.raises(DataError, match=r"safetensors: damaged, .* \(tensor 'model\.norm\.weight' is described by \["):
+        FolderModel(folder)
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_types_that_numpy_does_not_have(tmp_path, dtype):
+    folder, name = decoders.save(tmp_path, "llama", decoders.weights("llama")), "model.norm.weight"
+    _described_otherwise(folder, name, lambda entry: entry | {"dtype": dtype, "shape": [48]})  # of the same bytes
+    with pytest.raises(DataError, match=r"tensor 'model\.norm\.weight' is of a type that is not read"):
+        FolderModel(folder).read(("norm", "scale"), None)
 
 
 def test_quantised_weights(tmp_path):

@@ -8,6 +8,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import tensorstore as ts
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maxlm import config as configs
 from maxlm.errors import CheckpointError
@@ -83,6 +85,22 @@ def test_large_leaves_lie_in_pieces(tmp_path, params, monkeypatch):
     arrays = Checkpoints(tmp_path / "a").stored(0)[0]
     np.testing.assert_array_equal(arrays.read("layers.mlp.gate", 1), params["layers"]["mlp"]["gate"][1])
     np.testing.assert_array_equal(arrays.read("embedding"), params["embedding"])
+
+
+@given(st.data())
+def test_a_part_is_read_chunk_by_chunk(data):
+    """Of any array, wherever the part begins and ends within its chunks; some at once, or each by itself."""
+    shape = data.draw(st.lists(st.integers(0, 9), max_size=3))
+    chunks = [data.draw(st.integers(1, max(size, 1))) for size in shape]
+    metadata = {"shape": shape, "chunks": chunks, "dtype": "<f4"}
+    array = ts.open({"driver": "zarr", "kvstore": "memory://", "metadata": metadata}, create=True, open=True).result()
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    array.write(values).result()
+    bounds = [sorted(data.draw(st.tuples(st.integers(0, size), st.integers(0, size)))) for size in shape]
+    part = tuple(slice(first, past) for first, past in bounds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "_READ_TOGETHER_BYTES", data.draw(st.sampled_from([1, 100, 1 << 20])))
+        np.testing.assert_array_equal(stored._gathered(array[part]), values[part])
 
 
 def test_the_average(tmp_path):
