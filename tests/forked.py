@@ -2,13 +2,14 @@
 
 A server imports the packages once, starts nothing, and forks for each command. The environment that jax reads when it
 is imported (platform, caches) is therefore the server's; what it reads later, as the number of devices, the command's.
+What a command forgets to import is not found out this way: tests/quickstart and tests/faults start real processes.
 """
 
+import atexit
 import functools
 import importlib
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,7 @@ def run(
         process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
+            process.join()
             raise TimeoutError(f"{line}: not done after {timeout_s} s; said {err.read_text()[-3000:]}")
         return subprocess.CompletedProcess(line, process.exitcode, out.read_text(), err.read_text())
 
@@ -52,9 +54,12 @@ def _run(module: str, line: list[str], environment: dict[str, str], folder: Path
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = open(0, closefd=False)  # multiprocessing has put nothing in its place
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the server ignores
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["maxlm", *line]
-    sys.exit(importlib.import_module(module).main())
+    try:
+        code = importlib.import_module(module).main()
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing's children leave without; a crash there is the command's
+    sys.exit(code)

@@ -1,10 +1,10 @@
 """Anonymous memory of an import or export, beside the largest tensor in float32.
 
-    python tools/bench_transfer.py make RUN [131072]              # 375M random parameters, largest tensor 134 MB
+    python tools/bench_transfer.py make RUN [VOCABULARY LAYERS]   # 375M random parameters, largest tensor 134 MB
     python tools/bench_transfer.py export RUN FOLDER [bfloat16]   # each in a process of its own
     python tools/bench_transfer.py import FOLDER OTHER_RUN
 
-The number is the vocabulary's: with 131072, 4 layers and 319M parameters, of which the largest tensor takes 537 MB.
+With 131072 and 4 it is 319M parameters, of which the largest tensor takes 537 MB.
 Pages of mapped files do not count: the system takes them back.
 """
 
@@ -39,10 +39,9 @@ def main() -> None:
         measure(act, source, *rest)
 
 
-def make(run: str, vocab_size: int = MODEL.vocab_size) -> None:
+def make(run: str, vocab_size: int = MODEL.vocab_size, num_layers: int = MODEL.num_layers) -> None:
     """A run whose parameters are drawn at random, with a tokenizer of a few pieces."""
-    layers = MODEL.num_layers if vocab_size == MODEL.vocab_size else 4
-    model = dataclasses.replace(MODEL, vocab_size=vocab_size, num_layers=layers)
+    model = dataclasses.replace(MODEL, vocab_size=vocab_size, num_layers=num_layers)
     shapes, rng, saved = param_shapes(model), np.random.default_rng(0), configs.to_dict(Config(model=model))
 
     def read(path: tuple[str, ...], layer: int | None) -> np.ndarray:

@@ -108,9 +108,7 @@ def _by_vllm(folder: Path, tokenizer: Tokenizer) -> list[tuple[list[int], list[i
     engine = vllm.LLM(model=str(folder), dtype="float32", enforce_eager=True, max_model_len=LENGTH, max_num_seqs=4)
     never = {tokenizer.bos_id, tokenizer.pad_id}  # we never write these, nor rows without a text
     allowed = [token for token in range(tokenizer.num_pieces) if token not in never]
-    options = vllm.SamplingParams(
-        temperature=0, max_tokens=WRITTEN, allowed_token_ids=allowed, skip_special_tokens=True
-    )
+    options = vllm.SamplingParams(temperature=0, max_tokens=WRITTEN, allowed_token_ids=allowed)
     found = engine.generate(TEXTS, options, use_tqdm=False)
     return [(list(f.prompt_token_ids), list(f.outputs[0].token_ids)) for f in found]
 

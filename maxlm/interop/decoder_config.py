@@ -242,7 +242,8 @@ def model_type_of(config: ModelConfig, qwens_tokenizer: bool = True) -> str:
         if config.sliding_window:
             raise ConfigError(
                 "config.model.bias='qkv' with a sliding window is a qwen2 to transformers, which would read the "
-                "run's tokenizer as Qwen's and encode texts otherwise than the run does"
+                "run's tokenizer as Qwen's and encode texts otherwise than the run does; others can have such a model "
+                "with Qwen's tokenizer, or without a window"
             )
     if config.sliding_window:
         return _checked(config, "mistral", rotary | {"bias": "none"})

@@ -117,7 +117,8 @@ def splits_like_qwen(folder: PathLike) -> bool:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
     match values.get("normalizer"), values.get("pre_tokenizer"):
         case {"type": "NFC"}, {"type": "Sequence", "pretokenizers": [{"type": "Split"} as split, dict() as rest]}:
-            return split.get("pattern") == {"Regex": _QWENS_WORDS} and rest.items() >= byte_level.items()
+            words = {"pattern": {"Regex": _QWENS_WORDS}, "behavior": "Isolated", "invert": False}
+            return all(split.get(key) == value for key, value in words.items()) and rest.items() >= byte_level.items()
     return False
 
 
