@@ -1,5 +1,6 @@
 """The decoder against a second one, written here in float64 NumPy, and the properties that training rests on."""
 
+import dataclasses
 import functools
 import re
 from typing import Any
@@ -239,8 +240,9 @@ def test_cached_decoding_equals_the_full_forward(apart, changes):
 @pytest.mark.parametrize(("matmul", "matrices"), [("plain", jnp.bfloat16), ("fp8", jnp.float32)])
 def test_parameters_for_generation_keep_their_split(matmul, matrices):
     """Of each layer by itself, in the dtype of its products; norms stay float32, and so does what fp8 scales."""
-    function, mesh = DecoderFunction(tiny.model(dtype="bfloat16", matmul=matmul)), tiny.mesh(fsdp=2, tensor=2)
-    split = jax.device_put(_params(tiny.model()), param_shardings(mesh, function.param_axes()))
+    config = tiny.model(dtype="bfloat16", bias="all")
+    function, mesh = DecoderFunction(dataclasses.replace(config, matmul=matmul)), tiny.mesh(fsdp=2, tensor=2)
+    split = jax.device_put(_params(config), param_shardings(mesh, function.param_axes()))
     with jax.set_mesh(mesh):
         apart = jax.jit(function.for_generation)(split)
     for path, whole in jax.tree.leaves_with_path(split["layers"]):
@@ -249,7 +251,8 @@ def test_parameters_for_generation_keep_their_split(matmul, matrices):
             found = found[key.key]
         assert len(found) == whole.shape[0]
         for i, leaf in enumerate(found):
-            dtype = jnp.float32 if "norm" in path[0].key else matrices
+            as_wide_as_the_stream = {"out_bias", "down_bias"} & {key.key for key in path}
+            dtype = jnp.float32 if "norm" in path[0].key or as_wide_as_the_stream else matrices
             np.testing.assert_array_equal(leaf, whole[i].astype(dtype))
             assert leaf.dtype == dtype
             assert leaf.sharding.shard_shape(leaf.shape) == whole.sharding.shard_shape(whole.shape)[1:]
