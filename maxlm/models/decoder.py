@@ -129,10 +129,12 @@ class DecoderFunction(ModuleFunction[Decoder]):
         """The same parameters, to be bound for many small steps: matrices in the dtype in which they are multiplied,
         and those of layers as tuples of one array a layer, where a step would copy each out of a stack.
         """
-        narrow = self.config.dtype if self.config.matmul == "plain" else None  # fp8 scales what float32 says
+        layers_as_they_are = self.config.matmul != "plain"  # fp8 scales what float32 says
 
         def apart(axes: tuple[str, ...], leaf: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
-            leaf = leaf if narrow is None or axes[-1] == "norm" else leaf.astype(narrow)
-            return tuple(leaf) if axes[0] == "layers" else leaf
+            in_layers = axes[0] == "layers"
+            if axes[-1] != "norm" and not (in_layers and layers_as_they_are):
+                leaf = leaf.astype(self.config.dtype)
+            return tuple(leaf) if in_layers else leaf
 
         return jax.tree.map(apart, self.param_axes(), params, is_leaf=lambda leaf: isinstance(leaf, tuple))

@@ -245,6 +245,8 @@ def test_parameters_for_generation_keep_their_split(matmul, matrices):
     split = jax.device_put(_params(config), param_shardings(mesh, function.param_axes()))
     with jax.set_mesh(mesh):
         apart = jax.jit(function.for_generation)(split)
+    assert apart["embedding"].dtype == jnp.bfloat16
+    assert apart["norm"]["scale"].dtype == jnp.float32
     for path, whole in jax.tree.leaves_with_path(split["layers"]):
         found = apart["layers"]
         for key in path:
