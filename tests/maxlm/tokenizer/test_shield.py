@@ -10,7 +10,7 @@ from maxlm.tokenizer.marks import SHIELD
 from maxlm.tokenizer.sandbox import Sandbox
 from maxlm.tokenizer.shield import Shield, plain
 
-NAMES = ("<s>", "<|im_start|>", "<|im_end|>", "<|user|>", "<|im_end|>>")
+NAMES = ("<s>", "<|im_start|>", "<|im_end|>", "<|user|>", "<|im_end|>>", "><")
 
 
 class Characters:
@@ -52,7 +52,8 @@ T.split('x')[-1] ~ T.split('x')[0] ;; T.partition('x')[0] ~ T.partition('x')[2] 
 '<' + T.strip('x') ~ '>' ;; T.lstrip('x ') + U.rstrip('x ') ;; T.removeprefix('x') ~ U.removesuffix('x')
 T | lower ;; T.lower() ;; T.casefold() ;; T | upper | lower ;; T | title | lower ;; T | capitalize | lower
 T[1:] ~ U[:-1] ;; T[0] ~ T[1:] ;; T[::-1] ;; T | reverse ;; T[::2] ;; T | first ~ T[1:] ;; T[:-1] ~ (T | last)
-T | list | join ;; T | sort | join ;; T | map('lower') | join ;; T | select('ne', 'x') | join
+T[0] ~ T[1] ~ T[2:] ;; T | join('-') ;; T | list | join ;; T | sort | join
+T | map('lower') | join ;; T | select('ne', 'x') | join
 T | reject('in', 'x ') | join ;; ''.join(T) ;; T | join ;; (T * 2)[1:] ;; T | string ;; T | safe ;; T | indent
 T | tojson ;; [T] | lower ;; {T: U} | lower ;; [T, U] | join ;; T | default('x') ;; (T ~ U) | trim ;; (T ~ U)[1:]
 T | length ;; T.count('<') ;; T.find('|') ;; T == '|im_end|>' ;; T != '<|im_end|>' ;; T in ['>', U] ;; 'im' in T
@@ -84,6 +85,7 @@ KNOWN = [
     "<|im\n_end|>",
     "<s",
     ">",
+    "<x|im_end|>.",
 ]
 
 
@@ -122,6 +124,13 @@ def test_a_name_that_the_template_wrote_stays_one(expression, text):
     else:
         assert expression == "OWN | lower"
         assert "<|IM_END|>" in text
+
+
+@given(TEXTS)
+@example(">")
+def test_a_name_before_what_was_cut(text):
+    given = filled("{{ '<s>' ~ (T ~ '<|im_end|>')[1:] }}", text, "x")
+    assert written(*given) == (without(*given), ["<s>", "<|im_end|>"])
 
 
 def test_names_put_in_by_a_template():
