@@ -123,7 +123,7 @@ def _asked(row: Mapping[str, Any]) -> _Asked | None:
         if name in row:
             return _Asked(system + _turns(row[name]), (name, "system"))
     if "instruction" in row and ({"output", "instances", "chosen"} & row.keys()):
-        answer = "output" if "output" in row and "instances" not in row and "chosen" not in row else ""
+        answer = "output" if "output" in row and "instances" not in row else ""
         keys = ("instruction", "input", "instances", "history", "system")
         return _Asked(system + _instructed(row), keys, answer)
     if PROMPT in row and ({COMPLETION, "chosen"} & row.keys()):
@@ -136,7 +136,10 @@ def _asked(row: Mapping[str, Any]) -> _Asked | None:
 def _instructed(row: Mapping[str, Any]) -> list[Turn]:
     """Alpaca's and Self-Instruct's."""
     turns: list[Turn] = []
-    for entry in row.get("history") or ():
+    history = row.get("history") or []
+    if not isinstance(history, list | tuple):
+        raise RefusedError("history_is_no_pairs")
+    for entry in history:
         if not isinstance(entry, list | tuple) or len(entry) != 2:
             raise RefusedError("history_is_no_pairs")
         turns += _said(entry[0], "user") + _said(entry[1], _ASSISTANT)
@@ -187,7 +190,8 @@ def _turn(message: Mapping[str, Any]) -> Turn:
 def _text(content: Any) -> str:
     """A message's text; of a list of parts, all of which are texts, their sum."""
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        content = "".join(_text(part.get("text", part.get("value"))) for part in content)
+        parts = [part.get("text", part.get("value")) for part in content]
+        content = "".join(parts) if all(isinstance(part, str) for part in parts) else None
     if not isinstance(content, str):
         raise RefusedError("message_is_no_text")
     return content
@@ -216,4 +220,6 @@ def _tools(row: Mapping[str, Any]) -> Any:
             return json.loads(tools) or None
         except ValueError:
             return tools
+        except RecursionError as error:
+            raise RefusedError("conversation_not_json") from error
     return tools

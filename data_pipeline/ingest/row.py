@@ -62,10 +62,10 @@ def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], st
             labels[name] = found
     try:
         found = _conversation(value, source)
-        more = _described(found.conversation) if found else {}
+        more = _told(found.conversation) if found else {}
     except chats.RefusedError as error:
         return Bad(number, str(error), sample(shown()))
-    except (TypeError, ValueError, RecursionError, DataError):  # values that JSON can't hold, or too deep in each other
+    except RecursionError:  # two answers are compared
         return Bad(number, "conversation_not_json", sample(shown()))
     if found:
         text, keys = found.conversation.text, [source.columns.get(key, key) for key in found.keys]
@@ -81,6 +81,14 @@ def row_of(value: Any, number: int, source: SourceConfig, shown: Callable[[], st
     if has_lone_surrogate(text) or any(map(has_lone_surrogate, labels.values())):
         return Bad(number, "invalid_unicode", sample(shown()))
     return Row(number, text, **labels, metadata=_metadata(value, source, keys) | more)
+
+
+def _told(conversation: Conversation) -> dict[str, Any]:
+    """As `_described`. Raises RefusedError: values that JSON can't hold, or too deep in each other, too."""
+    try:
+        return _described(conversation)
+    except (TypeError, ValueError, RecursionError, DataError) as error:
+        raise chats.RefusedError("conversation_not_json") from error
 
 
 def _described(conversation: Conversation) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Chats as tokens, by a template in Hugging Face's format: what the model reads, and which of it the model wrote.
 
-What people typed can't become a special token: where the name of one stands in a message, a character is put into it
-that no text holds, until the template has written its own. A text without special tokens between is encoded as one,
-but for the beginning and the end of what the model writes: there it is cut, as it is when the model writes.
+What people typed can't become a special token (shield.py): where the name of one stands in a message, or could come to
+stand, a character is put that no text holds, until the template has written its own. A text without special tokens
+between is encoded as one, but for the beginning and the end of what the model writes: there it is cut, as it is when
+the model writes.
 """
 
 import itertools
@@ -18,6 +19,7 @@ from maxlm.paths import PathLike, as_path, read_json, read_whole
 from maxlm.tokenizer.base import Tokenizer
 from maxlm.tokenizer.huggingface import SETTINGS_FILE
 from maxlm.tokenizer.marks import BEGIN, END, RESERVED, SHIELD
+from maxlm.tokenizer.shield import Shield
 
 TEMPLATE_FILE = "chat_template.jinja"
 CHATML = (
@@ -60,15 +62,10 @@ class ChatTemplate:
             f"{kind}_token": names.get(i, "")
             for kind, i in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id), ("pad", tokenizer.pad_id))
         }
-        found = sorted(filter(None, tokenizer.special), key=len, reverse=True)
-        # A shield stands behind the first character of a name; behind one of a single character it stands too.
-        written = [re.escape(name) + (f"(?!{SHIELD})" if len(name) == 1 else "") for name in found]
-        self._special = re.compile("|".join(written) or r"(?!)")
-        # Names may overlap, so each is looked for at every place.
-        self._typed = re.compile(f"(?=(?:{'|'.join(map(re.escape, found))}))(.)" if found else r"(?!)", re.DOTALL)
-        self._beginnings = tuple({name[:end] for name in found for end in range(1, len(name))})
+        self._shield = Shield(tokenizer.special)
         self._local = threading.local()
         self._looked_for = self._compiled()[0].looked_for(source)  # names of keys, which stay what they are
+        self._shield.keep(self._looked_for)
 
     def __reduce__(self) -> tuple[type, tuple[str, Tokenizer, object]]:
         return type(self), (self.source, self._tokenizer, self.where)
@@ -79,11 +76,11 @@ class ChatTemplate:
         Raises:
           ChatError: it can't be written.
         """
-        return RESERVED.sub("", self._marked(*self._shielded([messages, tools]), prompt=prompt))
+        return RESERVED.sub("", self._marked(*self._given(messages, tools), prompt=prompt))
 
     def prompt(self, messages: Sequence[Message], tools: Any = None) -> list[int]:
         """The ids that the model continues with its answer. Raises ChatError as `render`."""
-        text = _unmarked(self._marked(*self._shielded([messages, tools]), prompt=True))[0]
+        text = _unmarked(self._marked(*self._given(messages, tools), prompt=True))[0]
         return self._encode(text, []).ids.tolist()
 
     def encode(self, messages: Sequence[Message], learn: Learn = "all", tools: Any = None) -> Encoded:
@@ -97,7 +94,7 @@ class ChatTemplate:
         """
         answers = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
         wanted = [i for i in answers if messages[i].get("learn", True)][0 if learn == "all" else -1 :]
-        messages, tools = self._shielded([messages, tools])
+        messages, tools = self._given(messages, tools)
         text, spans = _unmarked(self._marked(messages, tools))
         if spans and len(spans) != len(answers):
             raise ChatError(f"{self.where}: {{% generation %}} marks {len(spans)} of {len(answers)} answers")
@@ -150,7 +147,7 @@ class ChatTemplate:
         from maxlm.tokenizer.sandbox import Sandbox, UnsafeTemplateError
 
         if not hasattr(self._local, "compiled"):
-            sandbox = Sandbox()
+            sandbox = Sandbox(self._shield)
             try:
                 self._local.compiled = sandbox, sandbox.compiled(self.source)
             # Python itself refuses what it is compiled to: loops nested too deeply, too many alternatives.
@@ -160,8 +157,16 @@ class ChatTemplate:
                 raise ConfigError(f"{where}: no chat template: {_told(error) or 'it is too large'}") from error
         return self._local.compiled
 
+    def _given(self, messages: Sequence[Message], tools: Any) -> tuple[list[Message], Any]:
+        """What the template gets. A role is no part of a name by chance: templates write <|user|> so."""
+        given = self._shielded(messages)
+        for shielded, message in zip(given, messages, strict=True):
+            if isinstance(message.get("role"), str) and "role" in shielded:
+                shielded["role"] = self._shield.within(message["role"])
+        return given, self._shielded(tools)
+
     def _shielded(self, value: Any) -> Any:
-        """Messages whose texts hold no name of a special token, nor do the names of what they hold."""
+        """Texts, in lists and objects and as names within them, none of which is read as a special token."""
         if isinstance(value, dict):
             looked_for = self._looked_for
             return {key if key in looked_for else self._shielded(key): self._shielded(value[key]) for key in value}
@@ -171,8 +176,7 @@ class ChatTemplate:
             return value
         if RESERVED.search(value):
             raise ChatError("a message holds U+FDD0, U+FDD1 or U+FDD2, which are no characters")
-        value = self._typed.sub(rf"\1{SHIELD}", value)
-        return value + SHIELD if value.endswith(self._beginnings) else value
+        return self._shield.put(value)
 
     def _encode(self, text: str, spans: Sequence[tuple[int, int]]) -> Encoded:
         """The tokens of a text that is shielded; those within `spans` are learnt."""
@@ -187,7 +191,7 @@ class ChatTemplate:
     def _ids(self, text: str) -> list[int]:
         """Special tokens by name, and what stands between them without its shields."""
         ids, place = [], 0
-        for name in self._special.finditer(text):
+        for name in self._shield.written.finditer(text):
             ids += self._text_ids(text[place : name.start()])
             ids.append(self._tokenizer.special[name[0]])
             place = name.end()

@@ -23,6 +23,7 @@ from jinja2.visitor import NodeTransformer
 
 from maxlm.tokenizer.marks import BEGIN, END, SHIELD
 from maxlm.tokenizer.meter import MAX_CHARACTERS, Meter, UnsafeTemplateError
+from maxlm.tokenizer.shield import Shield, plain, text_of
 
 _MAX_TEMPLATE = 200_000  # characters of its source
 _MAX_POWER = 64
@@ -39,9 +40,8 @@ _SHALLOW = {
     "count", "d", "default", "first", "items", "last", "length", "list", "map", "reject", "rejectattr", "reverse",
     "select", "selectattr",
 }  # fmt: skip
-_FILTERS = _SHALLOW | {
-    "abs", "capitalize", "dictsort", "float", "int", "lower", "sort", "string", "title", "trim", "upper",
-}  # fmt: skip
+_OF_TEXTS = {"capitalize", "lower", "title", "trim", "upper"}
+_FILTERS = _SHALLOW | _OF_TEXTS | {"abs", "dictsort", "float", "int", "sort", "string"}
 _COMPARING = {
     "==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le", "in",
 }  # fmt: skip
@@ -62,7 +62,6 @@ _METHODS: dict[type, set[str]] = {
     LoopContext: {"cycle"},
 }  # fmt: skip
 _NOT_ASCII = re.compile(f"[^\0-~{SHIELD}]")  # a shield is no part of what is written
-_SPELT = re.compile(r"(?<!\\)((?:\\\\)*)\\ufdd0")
 _JINJAS = ("_loop_vars", "_block_vars")  # what Jinja adds to calls
 
 
@@ -85,8 +84,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
-    def __init__(self) -> None:
-        self._meter = Meter()
+    def __init__(self, shield: Shield) -> None:
+        self._meter, self._shield = Meter(), shield
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -97,11 +96,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace")}
         self.globals["raise_exception"] = _refuse
         self.filters = {name: self._watched(name, self.filters[name]) for name in sorted(_FILTERS)}
-        self.filters["string"] = self._watched("string", _text)
+        self.filters["string"] = self._watched("string", text_of)
         self.filters |= {"safe": lambda value: value, "tojson": self._to_json}
         self.filters |= {"indent": self._indent, "join": self._join, "replace": self._replace}
         self.filters |= {":counted": self._counted, ":joined": self._joined, ":weighed": self._weighed}
-        self.filters |= {":turns": self._turns, ":made": self._made}
+        self.filters |= {":turns": self._turns, ":compared": self._compared, ":sliced": self._sliced}
         self.tests = {name: self._watched(name, self.tests[name]) for name in sorted(_TESTS)}
 
     def compiled(self, source: str) -> Template:
@@ -156,7 +155,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self._meter.searching(subject, args)
         else:
             raise UnsafeTemplateError(f"it calls {name or type(function).__name__}, which templates may not")
-        return self._meter.made(super().call(context, function, *args, **kwargs))
+        called = functools.partial(super().call, context)
+        if isinstance(subject, str):
+            return self._meter.made(
+                self._shield.through(
+                    lambda text, *args, **kwargs: called(getattr(text, name), *args, **kwargs), subject, *args, **kwargs
+                )
+            )
+        return self._meter.made(called(function, *args, **kwargs))
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """A character of a text, too."""
+        if isinstance(obj, str) and isinstance(argument, int):
+            return self._shield.through(super().getitem, obj, argument)
+        return super().getitem(obj, argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         self._meter.turn()
@@ -192,7 +204,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if not isinstance(values, Sized):
             return self._each(values, weight)
         self._meter.turn(weight * len(values))
-        return values
+        return self._characters(values) if isinstance(values, str) else values
 
     def _each(self, values: Iterable[Any], weight: int) -> Iterator[Any]:
         for value in values:
@@ -210,38 +222,54 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return value
 
     @pass_context
-    def _made(self, _: Context, value: Any) -> Any:
-        return self._meter.made(value)
+    def _compared(self, _: Context, value: Any) -> Any:
+        self._meter.weigh(value)
+        return plain(value)
+
+    @pass_context
+    def _sliced(self, _: Context, value: Any, *edges: Any) -> Any:
+        which = slice(*edges)
+        if isinstance(value, str):
+            return self._meter.made(self._shield.through(lambda text: text[which], value))
+        return self._meter.made(value[which])
+
+    def _characters(self, text: str) -> list[str]:
+        return self._shield.through(list, text)
 
     @pass_context
     def _joined(self, _: Context, values: list[Any]) -> str:
         self._meter.weigh(values)
-        return "".join(map(_text, values))
+        return "".join(map(text_of, values))
 
     def _written(self, value: Any) -> str:
         """What ``{{ … }}`` writes."""
         self._meter.weigh(value)
-        return _text(value)
+        return text_of(value)
 
     def _join(self, values: Any, separator: str = "", attribute: str | int | None = None) -> str:
         if attribute is not None:
             raise UnsafeTemplateError("it joins an attribute; say map(attribute=…) before join")
+        values = self._characters(values) if isinstance(values, str) else values
         values, separator = list(self._meter.each(iter(values))), self._written(separator)
         self._meter.making(self._meter.weigh(values) + len(separator) * len(values))
-        return separator.join(map(_text, values))
+        return separator.join(map(text_of, values))
 
     def _indent(self, text: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
         self._meter.weigh((text, width))
-        text, wide = str(text), len(width) if isinstance(width, str) else width
+        text, wide = text_of(text), len(width) if isinstance(width, str) else width
         self._meter.making(len(text) + (1 + len(text.splitlines())) * wide)
-        return do_indent(text, width, first, blank)
+        return self._shield.through(lambda text: do_indent(text, width, first, blank), text)
 
     def _replace(self, text: Any, old: str, new: str, count: int | None = None) -> str:
         self._meter.weigh((text, old, new))
-        text, old, new = str(text), str(old), str(new)
-        times = min(text.count(old), len(text) + 1 if count is None or count < 0 else count)
+        text, old, new = text_of(text), text_of(old), text_of(new)
+        times = min(plain(text).count(plain(old)), len(text) + 1 if count is None or count < 0 else count)
         self._meter.making(len(text) + times * len(new))
-        return text.replace(old, new, times)
+        if not times:
+            return text
+        if not old:
+            return self._shield.through(lambda text: text.replace("", new, times), text)
+        return new.join(self._shield.through(lambda text, old: text.split(old, times), text, old))
 
     def _to_json(
         self,
@@ -284,7 +312,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         def watched(*args: Any, **kwargs: Any) -> Any:
             self._meter.handing(args, kwargs)
             args = tuple(list(arg) if deep and isinstance(arg, Iterator) else arg for arg in args)
-            subject, *others = [arg for arg in args if not isinstance(arg, Environment | Context | EvalContext)]
+            given = [arg for arg in args if isinstance(arg, Environment | Context | EvalContext)]  # which come first
+            subject, *others = args[len(given) :]
             self._meter.weigh([subject if deep else None, others, *kwargs.values()])
             for attribute in (kwargs.get("attribute"), *args[_ATTRIBUTE[name] :][:1]) if name in _ATTRIBUTE else ():
                 if isinstance(attribute, str) and len(attribute) > _MAX_ATTRIBUTE:
@@ -293,7 +322,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self._meter.searching(subject, (*others, *kwargs.values()))
             if name == "title":
                 self._meter.turn(len(str(subject)) // _TITLED)
-            return self._meter.made(function(*args, **kwargs))
+            if name in _COMPARING:
+                subject, *others = map(plain, (subject, *others))
+            subject = text_of(subject) if name in _OF_TEXTS else subject
+            called = functools.partial(function, *given)
+            if isinstance(subject, str) and name in _FILTERS and name not in ("d", "default"):
+                return self._meter.made(self._shield.through(called, subject, *others, **kwargs))
+            return self._meter.made(called(subject, *others, **kwargs))
 
         return watched
 
@@ -307,9 +342,9 @@ class _Watching(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
-        node.expr = _weighed(node.expr)
+        node.expr = _weighed(node.expr, ":compared")
         for operand in node.ops:
-            operand.expr = _weighed(operand.expr)
+            operand.expr = _weighed(operand.expr, ":compared")
         return node
 
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
@@ -320,14 +355,17 @@ class _Watching(NodeTransformer):
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
-            return _filter(node, ":made")
+            nothing = nodes.Const(None, lineno=node.lineno, environment=node.environment)
+            made = _filter(node.node, ":sliced")
+            made.args = [edge or nothing for edge in (node.arg.start, node.arg.stop, node.arg.step)]
+            return made
         node.arg = _weighed(node.arg)
         return node
 
 
-def _weighed(node: nodes.Expr) -> nodes.Expr:
+def _weighed(node: nodes.Expr, how: str = ":weighed") -> nodes.Expr:
     known = isinstance(node, nodes.Const) and not (isinstance(node.value, str) and len(node.value) > _LONG)
-    return node if known else _filter(node, ":weighed")
+    return node if known else _filter(node, how)
 
 
 def _filter(node: nodes.Node, name: str, *args: int) -> nodes.Filter:
@@ -338,11 +376,6 @@ def _filter(node: nodes.Node, name: str, *args: int) -> nodes.Filter:
 
 def _size(node: nodes.Node) -> int:
     return sum(1 for _ in node.find_all(nodes.Node))
-
-
-def _text(value: Any) -> str:
-    """As Python writes it, but for shields, which it would spell out within lists."""
-    return value if isinstance(value, str) else _SPELT.sub(rf"\1{SHIELD}", str(value))
 
 
 def _escape(character: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from maxlm.report.collect import collect_run
 from maxlm.report.forgetting import forgetting_of
 from maxlm.tokenizer.load import load_tokenizer
 from tests import texts
+from tests.faults.outcome import params_of
 from tests.runs import TINY, maxlm
 
 BLOCK = 4096  # tokens
@@ -137,7 +138,10 @@ def _tuned(story: Path, name: str, source: str, rows: list[dict[str, Any]], *mor
 def test_tuned_on_conversations_and_preferences(story, capsys):
     rng = np.random.default_rng(1)
     chats = [{"instruction": texts.english(rng, 3), "output": "ka lo mi " * (1 + i % 3)} for i in range(120)]
-    tuned = _tuned(story, "sft", "wide", chats)
+    frozen = ["--config.optimizer.freeze=('embedding',)", "--config.train.batch=2"]
+    tuned = _tuned(story, "sft", "wide", chats, *frozen)
+    kept = [np.array_equal(*two) for two in zip(params_of(story / "wide"), params_of(tuned), strict=True)]
+    assert kept == [True] + [False] * (len(kept) - 1)  # the embedding stands first
     found = {one.domain: one for one in forgetting_of(collect_run(tuned))}
     assert found["chat"].loss[1] < 0.9 * found["chat"].loss[0]
     adapted = "--config.optimizer.lora_rank=4"

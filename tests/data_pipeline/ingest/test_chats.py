@@ -8,11 +8,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from data_pipeline import conversations
 from data_pipeline.config import SourceConfig
+from data_pipeline.ingest import chats
 from data_pipeline.ingest.readers import read
-from data_pipeline.ingest.row import Bad, row_of
+from data_pipeline.ingest.row import Bad, Row, row_of
 from data_pipeline.ingest.units import files_of
 
 
@@ -37,10 +40,17 @@ def learnt(value):
 B = {"role": "assistant", "content": "b"}
 USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 HUMAN, GPT = {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
+WORDS = ("role", "from", "content", "value", "type", "text", "weight", "input", "output", "tool_calls")
 TWO = [("user", "q"), ("assistant", "a")]
-NESTED: list = []
-for _ in range(1000):
-    NESTED = [NESTED]
+
+
+def nested():
+    value: list = []
+    for _ in range(1000):
+        value = [value]
+    return value
+
+
 HH = "\n\nHuman: q\n\nAssistant: hm\n\nHuman: more\n\nAssistant: "
 
 
@@ -81,6 +91,8 @@ HH = "\n\nHuman: q\n\nAssistant: hm\n\nHuman: more\n\nAssistant: "
         ({"conversations": [USER, ASSISTANT], "prompt": "q", "completion": "a"}, [TWO]),
         ({"instruction": "q", "output": "a", "prompt": "p", "completion": "c"}, [TWO]),
         ({"instruction": "q", "output": "o", "chosen": "a", "rejected": "b"}, [TWO, [TWO[0], ("assistant", "b")]]),
+        *(({"instruction": "q", "output": "a", "chosen": chosen}, [TWO]) for chosen in (True, "model-x")),
+        ({"prompt": "q", "completion": "a", "chosen": True}, [[("user", "q"), TWO[1]]]),
         (
             {"chosen": HH + "yes", "rejected": HH + "no"},
             [[("user", "q"), ("assistant", "hm"), ("user", "more"), ("assistant", t)] for t in ("yes", "no")],
@@ -119,9 +131,13 @@ def test_tools_and_calls_come_along():
     [
         ({"messages": [USER, {**ASSISTANT, "x": 1 + 2j}]}, "conversation_not_json"),
         ({"messages": [USER, {**ASSISTANT, "x": float("nan")}]}, "conversation_not_json"),
-        ({"messages": [USER, {**ASSISTANT, "x": NESTED}]}, "conversation_not_json"),
+        ({"messages": [USER, {**ASSISTANT, "x": nested()}]}, "conversation_not_json"),
         ({"messages": [USER, ASSISTANT], "tools": "[" * 100_000}, "conversation_not_json"),
         ({"messages": [USER, ASSISTANT], "tools": '[{"x": NaN}]'}, "conversation_not_json"),
+        (
+            {name: [{**USER, "x": nested()}, answer] for name, answer in (("chosen", ASSISTANT), ("rejected", B))},
+            "conversation_not_json",
+        ),
         ({"messages": [USER, {**ASSISTANT, "content": "a\ufdd0"}]}, "reserved_character"),
         ({"messages": [USER, {**ASSISTANT, "x": {"\ufdd2": 1}}]}, "reserved_character"),
         ({"messages": [USER, ASSISTANT], "tools": ["\ufdd1"]}, "reserved_character"),
@@ -137,6 +153,7 @@ def test_tools_and_calls_come_along():
         ({"messages": [USER, {"role": "assistant", "content": 3}]}, "message_is_no_text"),
         ({"instruction": "q", "output": ""}, "no_completion"),
         ({"instruction": "q", "output": "a", "history": ["x"]}, "history_is_no_pairs"),
+        *(({"instruction": "q", "output": "a", "history": x}, "history_is_no_pairs") for x in (5, "qa", {"q": "a"})),
         ({"instruction": "q", "instances": [{"output": "a"}, {"output": "b"}]}, "several_instances"),
         ({"instruction": "q"}, "no_text"),
         ({"prompt": "q", "completion": ""}, "no_completion"),
@@ -156,6 +173,27 @@ def test_what_can_not_be_one(value, reason):
     found = row_of(value, 0, SourceConfig(), lambda: "shown")
     assert isinstance(found, Bad), found
     assert found.reason == reason
+
+
+VALUES = st.recursive(
+    st.sampled_from([None, True, 5, 0.5, "", "q", "user", "gpt", "text", HH + "a", "[", "[" * 9999]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+ROWS = [{"instruction": "q", "output": "a"}, {"prompt": "q", "completion": "a"}, {"messages": [USER, ASSISTANT]}, {}]
+
+
+@given(st.sampled_from(ROWS), st.dictionaries(st.sampled_from(chats.KEYS), VALUES, max_size=3))
+@example(ROWS[0], {"history": 5})
+@settings(max_examples=300, deadline=None)
+def test_plain_mistakes_have_a_reason_of_their_own(row, mistakes):
+    """Whatever stands where: nothing is raised, and it is never said to be no JSON, which it is."""
+    value = row | mistakes
+    found = row_of(value, 0, SourceConfig(), lambda: "shown")
+    deep = value.get("tools") == "[" * 9999
+    assert isinstance(found, Row) or deep or found.reason != "conversation_not_json"
 
 
 def test_values_of_parquet():

@@ -11,6 +11,7 @@ from jinja2 import TemplateError
 from maxlm.tokenizer.marks import BEGIN, END
 from maxlm.tokenizer.meter import UnsafeTemplateError
 from maxlm.tokenizer.sandbox import Sandbox
+from maxlm.tokenizer.shield import Shield, plain
 
 # A list that holds itself twice, sixty times over: two of them, which are equal.
 DOUBLED = (
@@ -28,12 +29,13 @@ MANY = (
     + ",".join(f"'k{i}': 1" for i in range(500))
     + "} %}"
 )
+NAMES = [f"<|reserved_special_token_{number}|>" for number in range(256)] + ["<s>", "<|im_start|>", "<|im_end|>", "x>"]
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
 def rendered(source, **values):
-    sandbox = Sandbox()
-    return sandbox.rendered(sandbox.compiled(source), {"messages": MESSAGES, **values})
+    sandbox = Sandbox(Shield(NAMES))
+    return plain(sandbox.rendered(sandbox.compiled(source), {"messages": MESSAGES, **values}))
 
 
 @pytest.mark.parametrize(
