@@ -1,6 +1,5 @@
 """Splash attention: the Pallas kernel for TPUs that jax keeps, with documents, windows and grouped queries."""
 
-import importlib
 from typing import Any
 
 import jax
@@ -26,8 +25,10 @@ def splash_attention(
       ConfigError: sequences that do not divide into blocks.
     """
 
+    # Here, since it takes a third of a second, also where there is no TPU.
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
+
     def local(q_BTNH, k_BSKH, v_BSKH, segments_BT):
-        splash, _ = _modules()
         kernel = _kernel(q_BTNH.shape[1], q_BTNH.shape[2], window, interpret)
         q_BNTH, k_BKSH, v_BKSH = (x.swapaxes(1, 2) for x in (q_BTNH * q_BTNH.shape[-1] ** -0.5, k_BSKH, v_BSKH))
         segments = splash.SegmentIds(segments_BT, segments_BT)
@@ -37,13 +38,6 @@ def splash_attention(
     return on_own_heads(local, q_BTNH, k_BSKH, v_BSKH, segments_BT)
 
 
-def _modules() -> tuple[Any, Any]:
-    """The kernel's, and its masks'. Imported late: that takes a third of a second, also where there is no TPU."""
-    package = "jax.experimental.pallas.ops.tpu.splash_attention"
-    kernel, masks = (importlib.import_module(f"{package}.splash_attention_{part}") for part in ("kernel", "mask"))
-    return kernel, masks
-
-
 def _kernel(length: int, heads: int, window: int, interpret: bool):
     block = next((b for b in range(min(_BLOCK, length), 0, -_LANES) if length % b == 0 and b % _LANES == 0), 0)
     if not block:
@@ -51,7 +45,10 @@ def _kernel(length: int, heads: int, window: int, interpret: bool):
             f"config.model.attention='splash': sequences of {length} tokens are no multiple of {_LANES}; "
             "take a seq_len that is, or attention='chunked'"
         )
-    shape, (splash, masks) = (length, length), _modules()
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+    shape = (length, length)
     one = masks.LocalMask(shape, (window - 1, 0), 0) if window else masks.CausalMask(shape)
     sizes = splash.BlockSizes(
         block_q=block,
